@@ -1,0 +1,1 @@
+"""The application: inference pipelines, command line, and the Gradio user interface."""

@@ -1,0 +1,1 @@
+"""From pictures, videos and folders to pose records; knows no user interface."""

@@ -1,0 +1,1 @@
+"""Drawing and data sets; knows no user interface."""

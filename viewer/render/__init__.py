@@ -1,0 +1,1 @@
+"""Pictures of poses: overlays on an image, 3D figures, GLB files. Knows no data set."""
