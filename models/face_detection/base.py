@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -39,6 +39,7 @@ class FaceDetections:
         return cls(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2)))
 
 
+@runtime_checkable
 class FaceDetector(Protocol):
     """Finds faces in one RGB picture."""
 

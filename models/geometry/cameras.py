@@ -16,7 +16,7 @@ from jaxtyping import Float
 Array = np.ndarray
 
 DEFAULT_HORIZONTAL_FOV_DEG = 40.0
-"""Assumed for a picture or video that says nothing: a normal lens (50 mm on full frame is 39.6 degrees)."""
+"""Assumed for a picture or video that says nothing: a normal lens (50 mm on full frame: 39.6)."""
 
 WEBCAM_HORIZONTAL_FOV_DEG = 60.0
 """Assumed for a live webcam: laptop webcams have 55 to 65 degrees."""

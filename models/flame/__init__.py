@@ -1,0 +1,1 @@
+"""Parametric heads in FLAME's form: template, blendshapes, joints and skinning weights."""

@@ -1,0 +1,143 @@
+"""The bundled head: what the file holds, that it is a head, and what its blendshapes do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.flame.assets import OPEN_HEAD_PATH, HeadAssets, HeadAssetsError, load_open_head
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadAssets:
+    return load_open_head()
+
+
+def test_file_is_small_and_holds_no_pickle() -> None:
+    assert OPEN_HEAD_PATH.stat().st_size < 2_500_000
+    with np.load(OPEN_HEAD_PATH, allow_pickle=False) as file:
+        assert all(file[key].dtype != object for key in file.files)
+
+
+def test_counts(head: HeadAssets) -> None:
+    assert head.template_vertices_m.shape == (4834, 3)
+    assert head.triangles.shape == (9528, 3)
+    assert len(head.shape_directions_m) == 60
+    assert len(head.expression_names) == len(set(head.expression_names)) == 52
+    assert head.joint_names == ("neck", "head", "jaw", "eye_l", "eye_r")
+    assert head.part_names == ("skin", "eye_l", "eye_r", "teeth_up", "teeth_low", "tongue")
+    np.testing.assert_allclose(head.skinning_weights.sum(1), 1.0, atol=2e-3)
+    np.testing.assert_allclose(head.landmark_468_weights.sum(1), 1.0, atol=1e-5)
+
+
+def test_frame_and_size(head: HeadAssets) -> None:
+    """x to the subject's left, y up, z out of the face, metres."""
+    points = head.landmarks_68_m(head.template_vertices_m)
+    eyes, nose_tip, chin = points[36:48].mean(0), points[30], points[8]
+    assert nose_tip[2] == points[17:68, 2].max()
+    assert eyes[1] > nose_tip[1] > points[48:68, 1].mean() > chin[1]
+    subjects_right_eye, subjects_left_eye = points[36:42].mean(0), points[42:48].mean(0)
+    assert subjects_left_eye[0] > 0.02 > -0.02 > subjects_right_eye[0]
+    assert 0.078 < np.linalg.norm(points[45] - points[36]) < 0.098
+    assert points[0, 0] < -0.05 < 0.05 < points[16, 0]
+    joints = dict(
+        zip(head.joint_names, head.joint_regressor @ head.template_vertices_m, strict=True)
+    )
+    assert joints["neck"][1] < joints["jaw"][1] < joints["eye_l"][1]
+    np.testing.assert_allclose(joints["eye_l"], joints["eye_r"] * [-1, 1, 1], atol=1e-3)
+
+
+def test_template_is_symmetric(head: HeadAssets) -> None:
+    points = head.landmarks_468_m(head.template_vertices_m)
+    mirrored = points * [-1, 1, 1]
+    nearest = np.linalg.norm(points[:, None] - mirrored[None], axis=-1).min(1)
+    assert np.median(nearest) < 0.001
+
+
+def test_triangles_face_outwards(head: HeadAssets) -> None:
+    """The skin's signed volume, and that of each eye, is positive."""
+    for part in ("skin", "eye_l", "eye_r"):
+        corners = head.template_vertices_m[head.triangles_of(part)]
+        corners = corners - corners.mean((0, 1))
+        volume_l = 1000 * np.linalg.det(corners).sum() / 6
+        assert volume_l > (2.0 if part == "skin" else 0.003), part
+
+
+def test_shape_is_linear_and_truncates(head: HeadAssets) -> None:
+    coefficients = np.array([1.5, -0.5, 0.25])
+    expected = head.template_vertices_m + sum(
+        c * d for c, d in zip(coefficients, head.shape_directions_m, strict=False)
+    )
+    np.testing.assert_allclose(head.vertices_m(coefficients), expected, atol=1e-12)
+    np.testing.assert_array_equal(head.vertices_m(), head.template_vertices_m)
+
+
+def test_shape_unit_is_a_standard_deviation(head: HeadAssets) -> None:
+    np.testing.assert_allclose(head.shape_samples.std(0), 1.0, atol=1e-3)
+    np.testing.assert_allclose(head.shape_samples.mean(0), 0.0, atol=1e-3)
+
+
+# expression -> (landmark of the 68, axis, sign of its movement)
+MOVEMENTS = {
+    "jawOpen": (8, 1, -1),
+    "mouthSmileLeft": (54, 1, 1),
+    "mouthSmileRight": (48, 1, 1),
+    "browInnerUp": (21, 1, 1),
+    "eyeBlinkLeft": (43, 1, -1),
+    "eyeBlinkRight": (37, 1, -1),
+    "mouthPucker": (57, 2, 1),
+}
+
+
+@pytest.mark.parametrize("name", MOVEMENTS)
+def test_expression_moves_its_landmark(head: HeadAssets, name: str) -> None:
+    landmark, axis, sign = MOVEMENTS[name]
+    neutral = head.landmarks_68_m(head.vertices_m())
+    moved = head.landmarks_68_m(head.vertices_m(expression={name: 1.0}))
+    assert sign * (moved - neutral)[landmark, axis] > 0.0015
+    if name.endswith(("Left", "Right")):
+        other_side = {54: 48, 48: 54, 43: 38, 37: 44}[landmark]
+        assert np.abs((moved - neutral)[other_side]).max() < 0.001
+    half = head.landmarks_68_m(head.vertices_m(expression={name: 0.5}))
+    np.testing.assert_allclose(half, (neutral + moved) / 2, atol=1e-12)
+
+
+def test_unknown_expression_and_too_many_coefficients(head: HeadAssets) -> None:
+    with pytest.raises(HeadAssetsError, match="jawOpen"):
+        head.vertices_m(expression={"grin": 1.0})
+    with pytest.raises(HeadAssetsError, match="60"):
+        head.vertices_m(np.zeros(61))
+
+
+def test_arrays_cannot_be_changed(head: HeadAssets) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        head.template_vertices_m[0, 0] = 1.0
+    assert head.vertices_m().flags.writeable
+
+
+def test_ids_out_of_range_are_refused(head: HeadAssets) -> None:
+    with pytest.raises(HeadAssetsError, match="triangles"):
+        replace(head, triangles=head.triangles + 1)
+
+
+def test_bad_files_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(HeadAssetsError, match="missing"):
+        load_open_head(tmp_path / "no.npz")
+    whole = OPEN_HEAD_PATH.read_bytes()
+    for name, content in {
+        "cut": whole[: len(whole) // 2],
+        "page": b"<!DOCTYPE html><html>",
+        "empty": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(HeadAssetsError, match="assets/"):
+            load_open_head(tmp_path / name)
+    np.savez(tmp_path / "other.npz", v_template=np.zeros((3, 3)))
+    with pytest.raises(HeadAssetsError, match="assets/"):
+        load_open_head(tmp_path / "other.npz")
+    np.savez(tmp_path / "pickle.npz", v_template=np.array([{}], dtype=object))
+    with pytest.raises(HeadAssetsError, match="assets/"):
+        load_open_head(tmp_path / "pickle.npz")
