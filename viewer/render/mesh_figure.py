@@ -1,0 +1,170 @@
+"""All heads of a frame in metres, with the camera: a Plotly figure to turn around.
+
+Plotly's axes are x right, y forward, z up, so that up is up on the screen: figure (x, y, z) =
+camera (x, z, -y). Hover texts give the camera's own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+
+from models.estimator import HeadPose
+from models.geometry.cameras import Camera
+from viewer.render.overlay import AXES_HEAD, AXIS_LENGTH_M
+from viewer.render.palette import AXIS_COLOURS, hex_colour, track_colour
+
+Array = np.ndarray
+
+NEUTRAL = "#8b93a3"
+"""Grey that stands on white and on near-black."""
+
+
+def build_heads_figure(
+    poses: Sequence[HeadPose],
+    ids: Sequence[int],
+    triangles: Int[Array, "f 3"],
+    camera: Camera,
+) -> go.Figure:
+    """Heads as lit meshes with their axes, the camera as a frustum. Transparent ground.
+
+    The view stays as the user turned it when the figure is replaced (`uirevision`).
+    """
+    figure = go.Figure()
+    reach_m = _frustum_depth_m(poses)
+    figure.add_trace(_lines(_frustum(camera, reach_m), NEUTRAL, 2.0, "camera"))
+    figure.add_trace(_camera_mark(camera))
+    for pose, number in zip(poses, ids, strict=True):
+        figure.add_trace(_head(pose, number, triangles))
+        figure.add_traces(_axes(pose))
+    ground = {
+        "backgroundcolor": "rgba(0,0,0,0)",
+        "gridcolor": "rgba(139,147,163,0.25)",
+        "zerolinecolor": "rgba(139,147,163,0.35)",
+        "color": NEUTRAL,
+        "showspikes": False,
+        "nticks": 6,
+    }
+    figure.update_layout(
+        scene={
+            "aspectmode": "data",
+            "xaxis": {**ground, "title": {"text": "x (m)"}},
+            "yaxis": {**ground, "title": {"text": "z, distance (m)"}},
+            "zaxis": {**ground, "title": {"text": "up, -y (m)"}},
+            "camera": _first_view(poses),
+            "dragmode": "orbit",
+        },
+        paper_bgcolor="rgba(0,0,0,0)",
+        font={"color": NEUTRAL, "size": 11},
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        showlegend=False,
+        uirevision="heads",
+    )
+    return figure
+
+
+def _to_figure(points_cam_m: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    return np.stack([points_cam_m[..., 0], points_cam_m[..., 2], -points_cam_m[..., 1]], -1)
+
+
+def _frustum_depth_m(poses: Sequence[HeadPose]) -> float:
+    """How far the picture's plane is drawn: well before the nearest head."""
+    if not poses:
+        return 0.3
+    return float(
+        np.clip(0.35 * min(pose.t_cam_from_head_mm[2] for pose in poses) / 1000, 0.05, 0.6)
+    )
+
+
+def _frustum(camera: Camera, depth_m: float) -> list[Array]:
+    """Four rays to the corners of the picture and its rim, with a notch at the top."""
+    width, height = camera.size_wh_px
+    corners = camera.normalise(np.array([[0, 0], [width, 0], [width, height], [0, height]], float))
+    rim = np.concatenate([corners, np.ones((4, 1))], 1) * depth_m
+    top = (rim[0] + rim[1]) / 2
+    notch = [
+        rim[0] * 0.7 + rim[1] * 0.3,
+        top + (rim[0] - rim[3]) * 0.18,
+        rim[0] * 0.3 + rim[1] * 0.7,
+    ]
+    rays = [np.stack([np.zeros(3), corner]) for corner in rim]
+    return [*rays, np.concatenate([rim, rim[:1]]), np.stack(notch)]
+
+
+def _lines(parts: Sequence[Array], colour: str, width: float, name: str) -> go.Scatter3d:
+    """Polylines in one trace, parted by gaps."""
+    gap = np.full((1, 3), np.nan)
+    points = np.concatenate([np.concatenate([_to_figure(part), gap]) for part in parts])
+    return go.Scatter3d(
+        x=points[:, 0],
+        y=points[:, 1],
+        z=points[:, 2],
+        mode="lines",
+        line={"color": colour, "width": width},
+        hoverinfo="skip",
+        name=name,
+    )
+
+
+def _camera_mark(camera: Camera) -> go.Scatter3d:
+    width, height = camera.size_wh_px
+    return go.Scatter3d(
+        x=[0.0],
+        y=[0.0],
+        z=[0.0],
+        mode="markers",
+        marker={"size": 4, "color": NEUTRAL},
+        name="camera",
+        hovertemplate=(
+            f"camera<br>{width} x {height} px, fx {camera.fx_px:.0f}, fy {camera.fy_px:.0f}"
+            f"<br>{camera.source}<extra></extra>"
+        ),
+    )
+
+
+def _head(pose: HeadPose, number: int, triangles: Int[Array, "f 3"]) -> go.Mesh3d:
+    points = _to_figure(pose.vertices_cam_m())
+    yaw, pitch, roll = pose.ypr_deg
+    x_mm, y_mm, z_mm = pose.t_cam_from_head_mm
+    text = (
+        f"head {number}<br>yaw {yaw:.1f}°, pitch {pitch:.1f}°, roll {roll:.1f}°"
+        f"<br>x {x_mm:.0f}, y {y_mm:.0f}, z {z_mm:.0f} mm"
+    )
+    return go.Mesh3d(
+        x=points[:, 0],
+        y=points[:, 1],
+        z=points[:, 2],
+        i=triangles[:, 0],
+        j=triangles[:, 1],
+        k=triangles[:, 2],
+        color=hex_colour(track_colour(number)),
+        lighting={"ambient": 0.45, "diffuse": 0.75, "specular": 0.15, "roughness": 0.6},
+        lightposition={"x": -300, "y": -1000, "z": 600},
+        name=f"head {number}",
+        hovertemplate=text + "<extra></extra>",
+    )
+
+
+def _axes(pose: HeadPose) -> list[go.Scatter3d]:
+    origin = pose.t_cam_from_head_mm / 1000.0
+    return [
+        _lines(
+            [np.stack([origin, origin + AXIS_LENGTH_M * pose.R_cam_from_head @ axis])],
+            hex_colour(AXIS_COLOURS[name]),
+            6.0,
+            name,
+        )
+        for name, axis in AXES_HEAD.items()
+    ]
+
+
+def _first_view(poses: Sequence[HeadPose]) -> dict[str, object]:
+    """From behind the camera's right shoulder, a little above; the heads in the middle."""
+    return {
+        "eye": {"x": 0.95, "y": -1.35, "z": 0.75},
+        "up": {"x": 0.0, "y": 0.0, "z": 1.0},
+        "center": {"x": 0.0, "y": 0.1 if poses else 0.0, "z": 0.0},
+    }

@@ -1,0 +1,105 @@
+"""What a drawing is made of: plain shapes in picture pixels, for OpenCV and for a browser canvas.
+
+Coordinates are continuous: the first pixel spans 0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from viewer.render.palette import RGB, hex_colour
+
+Array = np.ndarray
+
+JSON_STEPS_PER_PX = 10
+"""Coordinates in JSON are whole tenths of a pixel."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Straight lines, each from one point to another. alpha: 0 to 1."""
+
+    points_px: Float[Array, "n 2 2"]
+    colour: RGB
+    width_px: float
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """Filled triangles, painted in their order, blended as one sheet."""
+
+    points_px: Float[Array, "n 3 2"]
+    colours: UInt8[Array, "n 3"]
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Filled circles."""
+
+    points_px: Float[Array, "n 2"]
+    colour: RGB
+    radius_px: float
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True)
+class Label:
+    """A line of text on a plate. x, y: lower left corner of the plate."""
+
+    x_px: float
+    y_px: float
+    text: str
+    height_px: float
+    colour: RGB
+
+
+Shape = Segments | Triangles | Dots | Label
+
+
+@dataclass(frozen=True)
+class DrawList:
+    """Shapes of one frame, in painting order, for a picture of size_wh_px."""
+
+    shapes: tuple[Shape, ...]
+    size_wh_px: tuple[int, int]
+
+    def to_json(self) -> dict[str, object]:
+        """For the browser's canvas: {"size": [w, h], "scale": 10, "shapes": [...]}.
+
+        A shape is {"kind": "segments", "points": [x0, y0, x1, y1, ...], "colour": "#rrggbb",
+        "alpha", "width"}, {"kind": "triangles", "points": [6 a triangle], "colours": [0xrrggbb,
+        ...], "alpha"}, {"kind": "dots", "points", "colour", "alpha", "radius"} or {"kind": "label",
+        "x", "y", "text", "height", "colour"}. points are whole numbers, px times scale; the rest is
+        in px.
+        """
+        return {
+            "size": list(self.size_wh_px),
+            "scale": JSON_STEPS_PER_PX,
+            "shapes": [_shape_to_json(shape) for shape in self.shapes],
+        }
+
+
+def _shape_to_json(shape: Shape) -> dict[str, object]:
+    if isinstance(shape, Label):
+        return {
+            "kind": "label",
+            "x": round(shape.x_px, 1),
+            "y": round(shape.y_px, 1),
+            "text": shape.text,
+            "height": round(shape.height_px, 1),
+            "colour": hex_colour(shape.colour),
+        }
+    steps = np.rint(np.clip(shape.points_px, -1e6, 1e6) * JSON_STEPS_PER_PX).astype(int)
+    common = {"points": steps.ravel().tolist(), "alpha": round(shape.alpha, 3)}
+    if isinstance(shape, Triangles):
+        packed = shape.colours.astype(int) @ [65536, 256, 1]
+        return {"kind": "triangles", "colours": packed.tolist()} | common
+    common["colour"] = hex_colour(shape.colour)
+    if isinstance(shape, Dots):
+        return {"kind": "dots", "radius": round(shape.radius_px, 2)} | common
+    return {"kind": "segments", "width": round(shape.width_px, 2)} | common

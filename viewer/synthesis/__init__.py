@@ -1,0 +1,1 @@
+"""Made heads: pictures whose pose is known exactly, from the project's own head model."""
