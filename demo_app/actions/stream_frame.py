@@ -1,0 +1,48 @@
+"""One frame of Gradio's own webcam streaming, the fallback of live mode."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from demo_app.actions.options import PoseOptions
+from demo_app.actions.results import ShownFrame
+from demo_app.actions.views import preview_image, table_html
+from demo_app.inference.camera_choice import camera_for_size
+from demo_app.inference.pipeline import FramePipeline
+from demo_app.services import Services, Visitor
+
+Array = np.ndarray
+
+
+@dataclass
+class Stream:
+    """A visitor's pipeline between two frames, and the settings it was made for."""
+
+    pipeline: FramePipeline
+    made_for: tuple[Any, ...]
+    frames: int = 0
+
+
+def stream_frame(
+    services: Services,
+    visitor: Visitor,
+    image_rgb: UInt8[Array, "h w 3"],
+    options: PoseOptions,
+) -> tuple[UInt8[Array, "h w 3"], str]:
+    """The annotated frame and its table. Raises: CameraError, CheckpointError."""
+    made_for = (options.model, options.smoothing, options.smoothing_strength)
+    stream = visitor.stream
+    if stream is None or stream.made_for != made_for:
+        pipeline = services.pipeline(options.model, options.pipeline_options(uncertainty=False))
+        stream = visitor.stream = Stream(pipeline, made_for)
+    camera = camera_for_size((image_rgb.shape[1], image_rgb.shape[0]), options.camera_choice())
+    result = stream.pipeline.process(image_rgb, stream.frames, time.monotonic(), camera)
+    stream.frames += 1
+    estimator = stream.pipeline.estimator
+    shown = ShownFrame(image_rgb, result, estimator.triangles, estimator.model.label, "webcam")
+    return preview_image(shown, options, {}), table_html(shown, options, {})

@@ -1,0 +1,93 @@
+"""AppConfig: what the surroundings say. The only module that reads the environment."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+class ConfigError(ValueError):
+    """A variable of the environment cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """How this run of the app is set up."""
+
+    server_name: str = "127.0.0.1"
+    """Address that the server listens on."""
+
+    server_port: int | None = None
+    """Port; None takes the first free one from 7860 on."""
+
+    on_space: bool = False
+    """Runs on a Hugging Face Space."""
+
+    zero_gpu: bool = False
+    """Runs on ZeroGPU hardware: the GPU is lent for one call at a time."""
+
+    public_link: bool = False
+    """The page is reachable from the internet through Gradio's share link."""
+
+    device: str | None = None
+    """Device of the networks, such as "cpu" or "cuda:0"; None takes CUDA where there is one."""
+
+    default_model: str = "trg-mini"
+    """Name of the network that is chosen when the page opens."""
+
+    cache_dir: Path = field(
+        default_factory=lambda: (Path(tempfile.gettempdir()) / "gradio").resolve()
+    )
+    """Where Gradio keeps uploads; results lie in one folder per visitor below it."""
+
+    max_upload_mb: int = 1024
+    """Largest file that a visitor may send."""
+
+    max_live_connections: int = 4
+    """Webcams served at the same time; the next one is told to wait."""
+
+    session_idle_s: float = 6 * 3600.0
+    """A visitor's results are deleted when the page closes, or after this long without a click."""
+
+    @property
+    def local_paths_allowed(self) -> bool:
+        """Whether a path on the server may be typed: only when nobody else can reach the page."""
+        private = self.server_name in LOOPBACK_NAMES and not self.public_link
+        return private and not self.on_space
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> AppConfig:
+        """Read GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_TEMP_DIR, SPACE_ID,
+        SPACES_ZERO_GPU, TRG_DEVICE, TRG_MODEL and TRG_MAX_LIVE. Raises: ConfigError."""
+        env = os.environ if environment is None else environment
+        cache = env.get("GRADIO_TEMP_DIR")
+        return cls(
+            server_name=env.get("GRADIO_SERVER_NAME") or cls.server_name,
+            server_port=_whole_number(env, "GRADIO_SERVER_PORT", 1, 65535),
+            on_space=bool(env.get("SPACE_ID")),
+            zero_gpu=_is_on(env.get("SPACES_ZERO_GPU", "")),
+            public_link=_is_on(env.get("GRADIO_SHARE", "")),
+            device=env.get("TRG_DEVICE") or None,
+            default_model=env.get("TRG_MODEL") or cls.default_model,
+            cache_dir=(Path(cache) if cache else Path(tempfile.gettempdir()) / "gradio").resolve(),
+            max_live_connections=_whole_number(env, "TRG_MAX_LIVE", 1, 64)
+            or cls.max_live_connections,
+        )
+
+
+def _is_on(text: str) -> bool:
+    return text.strip().lower() in ("1", "true", "yes", "on")
+
+
+def _whole_number(env: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {text!r}.")
+    return int(text)

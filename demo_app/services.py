@@ -1,0 +1,251 @@
+"""Long-lived objects of the app: networks and visitors. Nothing is loaded before it is needed."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from demo_app.config import AppConfig
+from demo_app.inference.pipeline import FramePipeline, PipelineOptions
+from demo_app.inference.zero import NeutralPose
+from models.estimator import HeadPoseEstimator
+from models.face_detection.base import FaceDetections, FaceDetector
+from models.weights import describe_models
+
+Array = np.ndarray
+Neutrals = dict[int, NeutralPose]
+LoadEstimator = Callable[[str, str | None], HeadPoseEstimator]
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+GPU_SECONDS = 30
+"""Longest loan of a ZeroGPU for one call."""
+
+
+class SharedDetector:
+    """The detector of a `SharedEstimator`; takes turns with it."""
+
+    def __init__(self, owner: SharedEstimator) -> None:
+        self._owner = owner
+
+    def detect(self, image_rgb: Array, lenient: bool = False) -> FaceDetections:
+        """As `MtcnnDetector.detect`."""
+        return self._owner.call("detect", image_rgb, lenient=lenient)
+
+
+class SharedEstimator:
+    """One network for all visitors: calls take turns, and go to the GPU where it is lent per call.
+
+    Does what `HeadPoseEstimator` does (`demo_app.inference.pipeline.PoseEstimator`).
+    """
+
+    def __init__(self, inner: HeadPoseEstimator, on_gpu: Wrap) -> None:
+        self._inner = inner
+        self._lock = threading.Lock()
+        self._run = on_gpu(self._run_here)
+        self.min_confidence = inner.min_confidence
+        self.detector: FaceDetector = SharedDetector(self)
+
+    def _run_here(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        owner = self._inner.detector if method == "detect" else self._inner
+        return getattr(owner, method)(*args, **options)
+
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """Run a method of the network or of its detector, one caller at a time."""
+        with self._lock:
+            return self._run(method, args, options)
+
+    def predict(self, image_rgb: Array, *args: Any, **options: Any) -> Any:
+        """As `HeadPoseEstimator.predict`."""
+        return self.call("predict", image_rgb, *args, **options)
+
+    def predict_boxes(self, image_rgb: Array, *args: Any, **options: Any) -> Any:
+        """As `HeadPoseEstimator.predict_boxes`."""
+        return self.call("predict_boxes", image_rgb, *args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """What needs no turn: name, model, triangles, geometry of crops."""
+        return getattr(self._inner, name)
+
+
+@dataclass
+class Visitor:
+    """One open page: its results, its zero, its running job.
+
+    folder: everything written for this visitor; goes with the visitor.
+    results, neutrals: what each input last gave, and the zeros set on it, by the input's name.
+    stream: what the webcam without websocket needs between two frames.
+    cancelled: asks the running job to end with what it has. working: held by that job.
+    """
+
+    folder: Path
+    results: dict[str, Any] = field(default_factory=dict)
+    neutrals: dict[str, Neutrals] = field(default_factory=dict)
+    stream: Any = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    working: threading.Lock = field(default_factory=threading.Lock)
+    used_s: float = field(default_factory=time.monotonic)
+
+    def new_folder(self, purpose: str) -> Path:
+        """An empty folder of this visitor; nothing a user typed is part of its name."""
+        folder = self.folder / f"{purpose}-{secrets.token_hex(6)}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def keep(self, source: str, results: Any) -> None:
+        """Results of an input in place of its earlier ones, whose files and zero go."""
+        earlier = self.results.get(source)
+        self.results[source] = results
+        self.neutrals.pop(source, None)
+        if earlier is not None:
+            shutil.rmtree(earlier.folder, ignore_errors=True)
+
+
+class Visitors:
+    """All open pages. A page that was closed, or idle for long, loses its files."""
+
+    def __init__(self, root: Path, idle_s: float) -> None:
+        self._root, self._idle_s = root, idle_s
+        self._visitors: dict[str, Visitor] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    def get(self, key: str) -> Visitor:
+        """The visitor of a session key, new if it is the first call."""
+        now_s = time.monotonic()
+        with self._lock:
+            gone = [k for k, v in self._visitors.items() if now_s - v.used_s > self._idle_s]
+            idle = [self._visitors.pop(k) for k in gone if k != key]
+            if key not in self._visitors:
+                folder = self._root / f"visitor-{secrets.token_hex(16)}"
+                folder.mkdir(parents=True, mode=0o700)
+                self._visitors[key] = Visitor(folder)
+            visitor = self._visitors[key]
+            visitor.used_s = now_s
+        for one in idle:
+            _dismiss(one)
+        return visitor
+
+    def close(self, key: str) -> None:
+        """The page is gone: stop its job and delete its files."""
+        with self._lock:
+            visitor = self._visitors.pop(key, None)
+        if visitor is not None:
+            _dismiss(visitor)
+
+    def close_all(self) -> None:
+        """The app ends."""
+        for key in list(self._visitors):
+            self.close(key)
+
+
+def _dismiss(visitor: Visitor) -> None:
+    visitor.cancelled.set()
+    with visitor.working:
+        visitor.results.clear()
+        shutil.rmtree(visitor.folder, ignore_errors=True)
+
+
+class LiveSlots:
+    """How many webcams may be served at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether there was room."""
+        with self._lock:
+            if self.taken >= self.most:
+                return False
+            self.taken += 1
+            return True
+
+    def give_back(self) -> None:
+        with self._lock:
+            self.taken -= 1
+
+
+class Services:
+    """What the tabs and the websocket share; made once and passed down.
+
+    load_estimator: name and device to network, for tests.
+    """
+
+    def __init__(
+        self,
+        config: AppConfig | None = None,
+        load_estimator: LoadEstimator = HeadPoseEstimator.load,
+    ) -> None:
+        self.config = config or AppConfig()
+        self.visitors = Visitors(self.config.cache_dir, self.config.session_idle_s)
+        self.live_slots = LiveSlots(self.config.max_live_connections)
+        self._load = load_estimator
+        self._on_gpu = gpu_wrapper(self.config)
+        self._estimators: dict[str, SharedEstimator] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def estimator(self, name: str) -> SharedEstimator:
+        """The network of that name, loaded by the first call; the others wait for it.
+
+        Raises: KeyError for an unknown name, CheckpointError where weights are missing or wrong.
+        """
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            if name not in self._estimators:
+                inner = self._load(name, self.config.device)
+                self._estimators[name] = SharedEstimator(inner, self._on_gpu)
+            return self._estimators[name]
+
+    def pipeline(self, name: str, options: PipelineOptions | None = None) -> FramePipeline:
+        """A pipeline of one's own on the shared network. Raises as `estimator`."""
+        estimator = self.estimator(name)
+        return FramePipeline(estimator, estimator.detector, options)
+
+    def model_list(self) -> list[dict[str, Any]]:
+        """Every network with what it lacks, as plain values."""
+        return [asdict(status) for status in describe_models()]
+
+    def device_label(self) -> str:
+        """Where networks run, for the screen."""
+        if self.config.zero_gpu and self._on_gpu is not _as_it_is:
+            return "GPU, lent per call"
+        device = default_device() if self.config.device is None else self.config.device
+        return "CPU" if device.startswith("cpu") else f"GPU ({device})"
+
+    def close(self) -> None:
+        """Delete what was written for visitors."""
+        self.visitors.close_all()
+
+
+def gpu_wrapper(config: AppConfig) -> Wrap:
+    """`spaces.GPU` on a ZeroGPU Space that has the package; elsewhere functions stay the same."""
+    if config.zero_gpu:
+        with suppress(ImportError):
+            import spaces
+
+            return spaces.GPU(duration=GPU_SECONDS)
+    return _as_it_is
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def default_device() -> str:
+    """Where `models.weights.load_pose_model` puts a network when it is not told."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

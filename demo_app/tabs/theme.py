@@ -1,0 +1,58 @@
+"""The look of the page: Gradio's theme in our colours; the finer part is `theme/studio.css`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+CSS_PATH = Path(__file__).resolve().parent.parent / "theme" / "studio.css"
+
+TEXT_FONTS = [gr.themes.LocalFont("IBM Plex Sans"), "ui-sans-serif", "system-ui", "sans-serif"]
+CODE_FONTS = [gr.themes.LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"]
+
+
+def build_theme() -> gr.themes.Base:
+    """Quiet greys, one teal accent; fonts come from this server or the visitor's own machine."""
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        text_size=gr.themes.sizes.text_md,
+        spacing_size=gr.themes.sizes.spacing_md,
+        radius_size=gr.themes.sizes.radius_md,
+        font=TEXT_FONTS,
+        font_mono=CODE_FONTS,
+    )
+    return theme.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_800",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_label_border_width_dark="0px",
+        block_label_text_color="*neutral_500",
+        block_label_text_color_dark="*neutral_400",
+        block_title_text_weight="600",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        input_background_fill="white",
+        input_background_fill_dark="*neutral_950",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        checkbox_label_background_fill="transparent",
+        checkbox_label_background_fill_dark="transparent",
+        shadow_drop="none",
+        block_shadow="none",
+    )

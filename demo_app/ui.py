@@ -1,0 +1,86 @@
+"""The page as a table of contents, and the server that serves it with the live websocket."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Route
+
+from demo_app.actions.model_choices import banner_html
+from demo_app.config import AppConfig
+from demo_app.live.route import build_live_route
+from demo_app.services import Services
+from demo_app.tabs import pose
+from demo_app.tabs.theme import CSS_PATH, build_theme
+
+TITLE = "TRG Studio"
+
+HEADER = """<header class="brand"><svg viewBox="0 0 32 32" aria-hidden="true">
+<circle cx="16" cy="14" r="8"/><path d="M16 14 26 9M16 14v13M16 14l-6 5"/></svg>
+<div><h1>TRG Studio</h1><p>Where a head is and where it looks, in metres and degrees</p></div></header>"""
+
+CACHE_EVERY_S, CACHE_AGE_S = 1800, 6 * 3600
+
+
+def build_app(services: Services) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(CACHE_EVERY_S, CACHE_AGE_S)
+    ) as app:
+        with gr.Row(elem_classes="top"):
+            gr.HTML(HEADER, apply_default_css=False)
+            banner = gr.HTML(
+                banner_html(services, services.config.default_model),
+                elem_id="banner",
+                apply_default_css=False,
+            )
+        with gr.Tabs(elem_classes="sections"), gr.Tab("Pose"):
+            pose_components = pose.build(services)
+        pose.connect(pose_components, banner, services)
+
+        def on_leave(request: gr.Request) -> None:
+            services.visitors.close(request.session_hash)
+
+        app.unload(on_leave)
+    return app
+
+
+def launch_options(services: Services) -> dict[str, Any]:
+    """Arguments of `Blocks.launch`: address, look, limits, and routes of our own."""
+    config = services.config
+    return {
+        "server_name": config.server_name,
+        "server_port": config.server_port,
+        "theme": build_theme(),
+        "css_paths": [CSS_PATH],
+        "max_file_size": f"{config.max_upload_mb}mb",
+        "app_kwargs": {"routes": own_routes(services)},
+        "run_history": False,
+        "ssr_mode": False,
+        "show_error": False,
+        "footer_links": ["api", "settings"],
+    }
+
+
+def own_routes(services: Services) -> list[BaseRoute]:
+    """The live websocket, and Plotly's script from its Python package."""
+    plotly = files("plotly").joinpath("package_data", "plotly.min.js")
+
+    async def plotly_script(_: object) -> FileResponse:
+        return FileResponse(
+            str(plotly), media_type="text/javascript", headers={"cache-control": "max-age=86400"}
+        )
+
+    return [build_live_route(services), Route("/studio/plotly.min.js", plotly_script)]
+
+
+def serve(config: AppConfig) -> None:
+    """Build the page and serve it until the process is asked to end."""
+    services = Services(config)
+    try:
+        build_app(services).launch(**launch_options(services))
+    finally:
+        services.close()
