@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,11 +83,10 @@ class Demo:
 
     def run(self) -> int:
         from demo_app.config import AppConfig
-        from demo_app.ui import launch
+        from demo_app.ui import serve
 
-        if self.port is not None:
-            os.environ["GRADIO_SERVER_PORT"] = str(self.port)
-        launch(AppConfig.from_environment())
+        config = AppConfig.from_environment()
+        serve(replace(config, server_port=self.port) if self.port is not None else config)
         return 0
 
 

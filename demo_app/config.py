@@ -91,3 +91,8 @@ def _whole_number(env: Mapping[str, str], name: str, least: int, most: int) -> i
     if not text.isdecimal() or not least <= int(text) <= most:
         raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {text!r}.")
     return int(text)
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """The environment for a process that this one starts."""
+    return {**os.environ, **extra}

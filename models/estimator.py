@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from numpy.typing import ArrayLike
 
 from models.face_detection.base import FaceDetections, FaceDetector
 from models.face_detection.mtcnn import MtcnnDetector
@@ -136,7 +136,7 @@ class HeadPoseEstimator:
         self,
         image_rgb: UInt8[Array, "height width 3"],
         camera: Camera | None = None,
-        boxes_xyxy_px: Float[Array, "n 4"] | Sequence[Sequence[float]] | None = None,
+        boxes_xyxy_px: ArrayLike | None = None,
     ) -> list[HeadPose]:
         """All heads of a still picture, the largest first.
 

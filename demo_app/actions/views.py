@@ -189,7 +189,9 @@ def camera_text(camera: Camera) -> str:
     focal = f"f {camera.fx_px:.0f} px"
     if abs(camera.fx_px - camera.fy_px) > 0.5:
         focal = f"fx {camera.fx_px:.0f}, fy {camera.fy_px:.0f} px"
-    return f"{camera.source} ({focal}, {camera.horizontal_fov_deg:.1f}° wide)"
+    source = camera.source.replace(" deg", "°")
+    width = "" if "field of view" in source else f", {camera.horizontal_fov_deg:.1f}° wide"
+    return f"{source}, {focal}{width}"
 
 
 def notice_html(text: str, kind: str = "error") -> str:

@@ -1,1 +1,1 @@
-"""Speed measurements: `python -m demo_app benchmark NAME`; the last line printed is a JSON object."""
+"""Speed: `python -m demo_app benchmark NAME`; the last line printed is a JSON object."""

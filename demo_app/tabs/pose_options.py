@@ -68,7 +68,7 @@ class OptionComponents:
 
 def build(services: Services) -> OptionComponents:
     """The column of switches."""
-    with gr.Group(elem_classes="panel"):
+    with gr.Column(elem_classes="card"):
         model = gr.Dropdown(
             model_menu(), value=services.config.default_model, label="Model", elem_id="pose-model"
         )
@@ -114,7 +114,7 @@ def build(services: Services) -> OptionComponents:
 
 
 def _build_drawing() -> tuple[gr.CheckboxGroup, gr.Radio, gr.Checkbox]:
-    with gr.Group(elem_classes="panel"):
+    with gr.Column(elem_classes="card"):
         layers = gr.CheckboxGroup(
             [(label, key) for key, label in LAYERS.items()],
             value=list(DEFAULTS.layers),

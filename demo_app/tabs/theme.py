@@ -8,8 +8,13 @@ import gradio as gr
 
 CSS_PATH = Path(__file__).resolve().parent.parent / "theme" / "studio.css"
 
-TEXT_FONTS = [gr.themes.LocalFont("IBM Plex Sans"), "ui-sans-serif", "system-ui", "sans-serif"]
-CODE_FONTS = [gr.themes.LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"]
+TEXT_FONTS = [
+    gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)),
+    "ui-sans-serif",
+    "system-ui",
+    "sans-serif",
+]
+CODE_FONTS = [gr.themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"]
 
 
 def build_theme() -> gr.themes.Base:
@@ -53,6 +58,17 @@ def build_theme() -> gr.themes.Base:
         button_primary_text_color_dark="white",
         checkbox_label_background_fill="transparent",
         checkbox_label_background_fill_dark="transparent",
+        color_accent="*primary_700",
+        checkbox_background_color_selected="*primary_700",
+        checkbox_background_color_selected_dark="*primary_600",
+        checkbox_border_color_selected="*primary_700",
+        checkbox_border_color_selected_dark="*primary_600",
+        slider_color="*primary_700",
+        slider_color_dark="*primary_500",
+        button_secondary_background_fill="*neutral_100",
+        button_secondary_background_fill_hover="*neutral_200",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",
         shadow_drop="none",
         block_shadow="none",
     )

@@ -19,6 +19,9 @@ LENIENT_THRESHOLDS = (0.5, 0.55, 0.5)
 """Second look, only where the first found nothing; whoever uses it needs other evidence of a
 face."""
 
+WORKING_SIDE_PX = 1280
+"""Larger pictures are searched at this size of their longer side."""
+
 _STEP = 8
 """`min_face_size` is rounded down to a step, so that few detectors are built."""
 
@@ -49,9 +52,7 @@ class MtcnnDetector:
         from the side.
         """
         longest_px = max(image_rgb.shape[:2])
-        if min(image_rgb.shape[:2]) < 16:
-            return FaceDetections.empty()
-        scale = min(1.0, 1280 / longest_px)
+        scale = min(1.0, WORKING_SIDE_PX / longest_px)
         small = image_rgb
         if scale < 1.0:
             size_wh = (round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale))
@@ -71,6 +72,8 @@ class MtcnnDetector:
             )
         thresholds = LENIENT_THRESHOLDS if lenient else THRESHOLDS
         min_face_px = max(20, int(scale * longest_px * self._min_face_fraction) // _STEP * _STEP)
+        if min(small.shape[:2]) < min_face_px:
+            return FaceDetections.empty()
         network = self._network(min_face_px, thresholds)
         boxes, scores, points = network.detect(np.ascontiguousarray(small), landmarks=True)
         if boxes is None or len(boxes) == 0:

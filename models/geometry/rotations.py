@@ -56,8 +56,8 @@ def nearest_rotation(M: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"
 
 
 def geodesic_deg(
-    R_a: Float[Array, "*batch 3 3"], R_b: Float[Array, "*batch 3 3"]
-) -> Float[Array, "*batch"] | float:
+    R_a: Float[Array, "*#batch 3 3"], R_b: Float[Array, "*#batch 3 3"]
+) -> Float[Array, "..."] | float:
     """Angle of the rotation that takes one into the other, 0 to 180 degrees.
 
     atan2 of the sine and the cosine, so that small angles keep their precision (arccos of the trace

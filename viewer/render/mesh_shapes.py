@@ -8,48 +8,121 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from models.estimator import HeadPose
-from viewer.render.palette import LIGHT, RGB
+from viewer.render.palette import DARK, LIGHT, RGB
 from viewer.render.shapes import Segments, Shape, Triangles
 
 Array = np.ndarray
 
-LIGHT_DIRECTION_CAM = np.array([-0.35, -0.5, -0.79])
-"""From the surface to the lamp: over the camera's left shoulder."""
-
 NEAR_M = 0.02
+"""What is nearer to the camera's plane is not drawn."""
+
+KEY_LIGHT_CAM = np.array([-0.58, -0.58, -0.57])
+FILL_LIGHT_CAM = np.array([0.80, 0.05, -0.60])
+"""From the surface to the lamps: a strong one over the camera's left shoulder, a weak one right."""
+
+AMBIENT, KEY, FILL = 0.20, 0.70, 0.14
+SHINE, SHININESS = 0.20, 18.0
+CAVITY = 2.2
+"""How much hollows (eye sockets, beside the nose) darken; see `_hollowness`."""
+
+
+def drawable(pose: HeadPose) -> bool:
+    """Whether all numbers of the pose are finite; one that is not has no place in a picture."""
+    return all(
+        bool(np.isfinite(numbers).all())
+        for numbers in (
+            pose.R_cam_from_head,
+            pose.t_cam_from_head_mm,
+            pose.K_image_from_cam,
+            pose.box_xyxy_px,
+            pose.vertices_head_m,
+            pose.landmarks_68_head_m,
+        )
+    )
+
+
+def project_px(pose: HeadPose, points_cam_m: Float[Array, "*batch 3"]) -> Float[Array, "*batch 2"]:
+    """Pixels of points in the camera frame; only those with z > `NEAR_M` are to be drawn."""
+    K = pose.K_image_from_cam
+    z = np.maximum(points_cam_m[..., 2:], 1e-6)
+    return points_cam_m[..., :2] / z * [K[0, 0], K[1, 1]] + K[:2, 2]
 
 
 def wireframe(
     pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB, width_px: float
 ) -> list[Shape]:
-    """Edges of the triangles that face the camera."""
+    """Each edge of the triangles that face the camera once, light lines on a dark breath."""
     vertices_cam_m = pose.vertices_cam_m()
     front, _ = _facing(vertices_cam_m, triangles)
     edges, owners = _edges(triangles.tobytes(), triangles.dtype.str, len(triangles))
     shown = edges[front[owners[:, 0]] | front[owners[:, 1]]]
-    points = _project(pose, vertices_cam_m)[shown]
-    light = tuple(int(0.55 * a + 0.45 * b) for a, b in zip(colour, LIGHT, strict=True))
-    return [Segments(points, light, width_px, 0.6)]
+    if len(shown) == 0:
+        return []
+    points = project_px(pose, vertices_cam_m)[shown]
+    light = tuple(int(0.6 * a + 0.4 * b) for a, b in zip(colour, LIGHT, strict=True))
+    shapes: list[Shape] = []
+    if width_px >= 1.0:
+        shapes.append(Segments(points, DARK, 2.2 * width_px, 0.22))
+    return [*shapes, Segments(points, light, width_px, 0.85)]
 
 
 def shaded_mesh(
-    pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB, alpha: float = 0.72
+    pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB, alpha: float = 0.85
 ) -> list[Shape]:
-    """Front-facing triangles, far ones first, lit by a lamp beside the camera (Lambert)."""
+    """Front-facing triangles, far ones first, lit by two lamps that stand with the camera.
+
+    The normals are half-way to smooth ones: facets show little, the form stays crisp.
+    """
     vertices_cam_m = pose.vertices_cam_m()
-    front, normals = _facing(vertices_cam_m, triangles)
+    front, flat = _facing(vertices_cam_m, triangles)
     depth = vertices_cam_m[triangles, 2].mean(1)
     order = np.flatnonzero(front)[np.argsort(-depth[front], kind="stable")]
-    brightness = 0.28 + 0.72 * np.clip(normals[order] @ LIGHT_DIRECTION_CAM, 0, 1)
-    tone = 0.5 * np.array(colour) + 0.5 * np.array(LIGHT)
-    colours = np.clip(brightness[:, None] * tone, 0, 255).astype(np.uint8)
-    return [Triangles(_project(pose, vertices_cam_m)[triangles[order]], colours, alpha)]
+    if len(order) == 0:
+        return []
+    at_vertices = _vertex_means(flat, triangles, len(vertices_cam_m))
+    smooth = _unit(at_vertices[triangles[order]].mean(1))
+    normals = _unit(0.4 * flat[order] + 0.6 * smooth)
+    hollow = _hollowness(vertices_cam_m, at_vertices, triangles)[triangles[order]].mean(1)
+    views = -_unit(vertices_cam_m[triangles[order]].mean(1))
+    colours = _lit(normals, views, hollow, colour)
+    return [Triangles(project_px(pose, vertices_cam_m)[triangles[order]], colours, alpha)]
 
 
-def _project(pose: HeadPose, points_cam_m: Float[Array, "v 3"]) -> Float[Array, "v 2"]:
-    K = pose.K_image_from_cam
-    z = np.maximum(points_cam_m[:, 2:], 1e-6)
-    return points_cam_m[:, :2] / z * [K[0, 0], K[1, 1]] + K[:2, 2]
+def _lit(
+    normals: Float[Array, "f 3"], views: Float[Array, "f 3"], hollow: Float[Array, "f"], colour: RGB
+) -> Array:
+    """Lambert with two lamps, a soft highlight, darker hollows and rims. (f, 3) uint8."""
+    key, fill = (_unit(lamp[None])[0] for lamp in (KEY_LIGHT_CAM, FILL_LIGHT_CAM))
+    level = AMBIENT + KEY * np.clip(normals @ key, 0, 1) + FILL * np.clip(normals @ fill, 0, 1)
+    level *= 1.0 - np.clip(CAVITY * hollow, -0.12, 0.5)
+    level *= 0.72 + 0.28 * np.clip((normals * views).sum(1), 0, 1)
+    shine = SHINE * np.clip((normals * _unit(views + key)).sum(1), 0, 1) ** SHININESS
+    tone = 0.55 * np.array(colour) + 0.45 * np.array(LIGHT)
+    return np.clip(level[:, None] * tone + shine[:, None] * 255.0, 0, 255).astype(np.uint8)
+
+
+def _unit(vectors: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _vertex_means(
+    normals: Float[Array, "f 3"], triangles: Int[Array, "f 3"], count: int
+) -> Float[Array, "v 3"]:
+    """Unit normals at the vertices, from those of the triangles around them."""
+    ids = triangles.ravel()
+    sums = [np.bincount(ids, np.repeat(normals[:, k], 3), count) for k in range(3)]
+    return _unit(np.stack(sums, 1))
+
+
+def _hollowness(
+    vertices_m: Float[Array, "v 3"], normals: Float[Array, "v 3"], triangles: Int[Array, "f 3"]
+) -> Float[Array, "v"]:
+    """How far a vertex lies behind its neighbours, in edge lengths: > 0 hollow, < 0 bulge."""
+    edges, _ = _edges(triangles.tobytes(), triangles.dtype.str, len(triangles))
+    here, there, count = edges.ravel(), edges[:, ::-1].ravel(), len(vertices_m)
+    offsets = vertices_m[there] - vertices_m[here]
+    lengths = np.bincount(here, np.linalg.norm(offsets, axis=1), count)
+    return np.bincount(here, (offsets * normals[here]).sum(1), count) / np.maximum(lengths, 1e-12)
 
 
 def _facing(
@@ -78,9 +151,7 @@ def _normals_and_centres(
     vertices_m: Float[Array, "v 3"], triangles: Int[Array, "f 3"]
 ) -> tuple[Float[Array, "f 3"], Float[Array, "f 3"]]:
     a, b, c = vertices_m[triangles].transpose(1, 0, 2)
-    normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return normals, (a + b + c) / 3
+    return _unit(np.cross(b - a, c - a)), (a + b + c) / 3
 
 
 def _point_outward(normals: Float[Array, "f 3"], centres: Float[Array, "f 3"]) -> bool:

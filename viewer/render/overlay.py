@@ -14,18 +14,24 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.estimator import HeadPose
-from viewer.render.mesh_shapes import shaded_mesh, wireframe
+from viewer.render.labels import label_text, placed_labels
+from viewer.render.mesh_shapes import NEAR_M, drawable, project_px, shaded_mesh, wireframe
 from viewer.render.painting import draw_overlay
-from viewer.render.palette import AXIS_COLOURS, DARK, LIGHT, hex_colour, track_colour
-from viewer.render.shapes import Dots, DrawList, Label, Segments, Shape
+from viewer.render.palette import AXIS_COLOURS, DARK, LIGHT, RGB, hex_colour, track_colour
+from viewer.render.shapes import Dots, DrawList, Segments, Shape, within_reach
 
-__all__ = ["DrawList", "OverlayOptions", "build_draw_list", "draw_overlay", "legend_html"]
+__all__ = [
+    "DrawList",
+    "OverlayOptions",
+    "build_draw_list",
+    "draw_overlay",
+    "label_text",
+    "legend_html",
+]
 
 Array = np.ndarray
 
 AXIS_LENGTH_M = 0.12
-NEAR_M = 0.02
-"""What is nearer to the camera's plane is cut off."""
 
 AXES_HEAD = {
     "x": np.array([1.0, 0.0, 0.0]),
@@ -68,25 +74,44 @@ def build_draw_list(
     """Everything to be drawn over one picture, far heads first, labels on top of all.
 
     ids: a number for each head, which picks its colour. triangles: of the heads' mesh.
+    A head whose numbers are not finite is left out; of one behind the camera only what is in front
+    of it is drawn.
     """
     shapes: list[Shape] = []
-    order = sorted(range(len(poses)), key=lambda i: -poses[i].t_cam_from_head_mm[2])
+    seen = [i for i, pose in enumerate(poses) if drawable(pose)]
+    order = sorted(seen, key=lambda i: -poses[i].t_cam_from_head_mm[2])
     for i in order:
-        pose, colour = poses[i], track_colour(ids[i])
-        stroke = _stroke_px(pose, size_wh_px)
-        if options.mesh == "wireframe":
-            shapes += wireframe(pose, triangles, colour, max(0.6, 0.35 * stroke))
-        elif options.mesh == "shaded":
-            shapes += shaded_mesh(pose, triangles, colour)
-        if options.landmarks:
-            shapes += _landmarks(pose, stroke)
-        if options.box:
-            shapes += _box(pose, colour, stroke)
-        if options.axes:
-            shapes += _axes(pose, stroke)
+        shapes += _head(poses[i], track_colour(ids[i]), triangles, options, size_wh_px)
     if options.labels:
-        shapes += _labels([poses[i] for i in order], [ids[i] for i in order], size_wh_px)
-    return DrawList(tuple(shapes), size_wh_px)
+        front = [i for i in order if _in_front(poses[i])]
+        shapes += placed_labels([poses[i] for i in front], [ids[i] for i in front], size_wh_px)
+    return DrawList(within_reach(shapes, size_wh_px), size_wh_px)
+
+
+def _head(
+    pose: HeadPose,
+    colour: RGB,
+    triangles: Int[Array, "f 3"],
+    options: OverlayOptions,
+    size_wh_px: tuple[int, int],
+) -> list[Shape]:
+    stroke = _stroke_px(pose, size_wh_px)
+    shapes: list[Shape] = []
+    if options.mesh == "wireframe":
+        shapes += wireframe(pose, triangles, colour, max(0.8, 0.38 * stroke))
+    elif options.mesh == "shaded":
+        shapes += shaded_mesh(pose, triangles, colour)
+    if options.landmarks:
+        shapes += _landmarks(pose, stroke)
+    if options.box and _in_front(pose):
+        shapes += _box(pose, colour, stroke)
+    if options.axes:
+        shapes += _axes(pose, stroke)
+    return shapes
+
+
+def _in_front(pose: HeadPose) -> bool:
+    return bool(pose.t_cam_from_head_mm[2] > NEAR_M * 1000.0)
 
 
 def legend_html() -> str:
@@ -104,13 +129,8 @@ def legend_html() -> str:
 def _stroke_px(pose: HeadPose, size_wh_px: tuple[int, int]) -> float:
     """Width of an axis: grows with the face, but never vanishes in a large picture."""
     face_px = float(np.max(pose.box_xyxy_px[2:] - pose.box_xyxy_px[:2]))
-    return float(np.clip(face_px / 55.0, 1.6 * max(1.0, max(size_wh_px) / 1600), 24.0))
-
-
-def _project(pose: HeadPose, points_cam_m: Float[Array, "*batch 3"]) -> Float[Array, "*batch 2"]:
-    K = pose.K_image_from_cam
-    z = np.maximum(points_cam_m[..., 2:], 1e-6)
-    return points_cam_m[..., :2] / z * [K[0, 0], K[1, 1]] + K[:2, 2]
+    least = max(1.0, max(size_wh_px) / 1000)
+    return float(np.clip(face_px / 55.0, least, max(24.0, least)))
 
 
 def _segment(pose: HeadPose, start_m: Array, end_m: Array) -> Float[Array, "2 2"] | None:
@@ -122,7 +142,7 @@ def _segment(pose: HeadPose, start_m: Array, end_m: Array) -> Float[Array, "2 2"
         here, other = ends[k], ends[1 - k]
         if here[2] < NEAR_M:
             ends[k] = here + (other - here) * (NEAR_M - here[2]) / (other[2] - here[2])
-    return _project(pose, np.stack(ends))
+    return project_px(pose, np.stack(ends))
 
 
 def _axes(pose: HeadPose, stroke: float) -> list[Shape]:
@@ -140,8 +160,8 @@ def _axes(pose: HeadPose, stroke: float) -> list[Shape]:
         arrow = _arrow(shaft, stroke)
         shapes.append(Segments(arrow, DARK, stroke * 1.9, 0.55))
         shapes.append(Segments(arrow, AXIS_COLOURS[name], stroke))
-    if origin_m[2] > NEAR_M:
-        centre = _project(pose, origin_m[None])
+    if _in_front(pose):
+        centre = project_px(pose, origin_m[None])
         shapes += [Dots(centre, DARK, stroke * 1.3, 0.7), Dots(centre, LIGHT, stroke * 0.8)]
     return shapes
 
@@ -182,46 +202,11 @@ def _box(pose: HeadPose, colour: tuple[int, int, int], stroke: float) -> list[Sh
 
 
 def _landmarks(pose: HeadPose, stroke: float) -> list[Shape]:
-    points = _project(pose, pose.landmarks_68_cam_m())
-    lines = np.concatenate(
-        [np.stack([points[line[:-1]], points[line[1:]]], 1) for line in LANDMARK_LINES]
-    )
+    points_m = pose.landmarks_68_cam_m()
+    points, front = project_px(pose, points_m), points_m[:, 2] > NEAR_M
+    lines = np.concatenate([np.stack([line[:-1], line[1:]], 1) for line in LANDMARK_LINES])
     return [
-        Segments(lines, LIGHT, max(0.7, 0.3 * stroke), 0.55),
-        Dots(points, DARK, max(1.3, 0.62 * stroke), 0.6),
-        Dots(points, LIGHT, max(0.9, 0.42 * stroke)),
+        Segments(points[lines[front[lines].all(1)]], LIGHT, max(0.7, 0.3 * stroke), 0.55),
+        Dots(points[front], DARK, max(1.3, 0.62 * stroke), 0.6),
+        Dots(points[front], LIGHT, max(0.9, 0.42 * stroke)),
     ]
-
-
-def _labels(
-    poses: Sequence[HeadPose], ids: Sequence[int], size_wh_px: tuple[int, int]
-) -> list[Shape]:
-    """A plate over each box, near heads last; one that would cover another moves up or down."""
-    labels: list[Label] = []
-    taken: list[Array] = []
-    for pose, number in sorted(zip(poses, ids, strict=True), key=lambda one: one[0].distance_mm):
-        left, top, right, bottom = pose.box_xyxy_px
-        face_px = max(right - left, bottom - top)
-        height = float(np.clip(0.13 * face_px, 13.0, 56.0)) * max(1.0, max(size_wh_px) / 2400)
-        text = label_text(pose, number)
-        width = 0.52 * height * len(text) + height
-        x = float(np.clip(left, 2, max(2.0, size_wh_px[0] - width - 2)))
-        margin = 0.04 * face_px + 4
-        tries = [top - margin, bottom + margin + 1.4 * height]
-        tries += [top - margin - k * 1.5 * height for k in (1, 2, 3)]
-        for y in tries:
-            y = float(np.clip(y, 1.4 * height, size_wh_px[1] - 2))
-            plate = np.array([x, y - 1.4 * height, x + width, y])
-            if not any((plate[:2] < b[2:]).all() and (plate[2:] > b[:2]).all() for b in taken):
-                break
-        taken.append(plate)
-        labels.append(Label(x, y, text, height, track_colour(number)))
-    return list(reversed(labels))
-
-
-def label_text(pose: HeadPose, number: int) -> str:
-    """Number, angles and distance on one line."""
-    yaw, pitch, roll = pose.ypr_deg
-    return (
-        f"{number}  Y {yaw:+.0f}°  P {pitch:+.0f}°  R {roll:+.0f}°  {pose.distance_mm / 1000:.2f} m"
-    )

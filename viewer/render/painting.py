@@ -17,8 +17,8 @@ Array = np.ndarray
 SHIFT = 4
 """Fractional bits of OpenCV's drawing coordinates."""
 
-MAX_COORDINATE_PX = 30_000.0
-"""What reaches further outside is cut: OpenCV's drawing overflows beyond 2^15."""
+MAX_SUPERSAMPLED_PX = 1_500_000
+"""Regions up to this are shaded at twice the resolution; in larger ones a step does not show."""
 
 
 def draw_overlay(image_rgb: UInt8[Array, "h w 3"], draw_list: DrawList) -> UInt8[Array, "h w 3"]:
@@ -28,7 +28,7 @@ def draw_overlay(image_rgb: UInt8[Array, "h w 3"], draw_list: DrawList) -> UInt8
             f"The shapes are for a picture of {draw_list.size_wh_px}, not "
             f"{(image_rgb.shape[1], image_rgb.shape[0])}."
         )
-    canvas = np.ascontiguousarray(image_rgb).copy()
+    canvas = np.array(image_rgb, order="C")
     for shape in draw_list.shapes:
         if isinstance(shape, Label):
             _paint_label(canvas, shape)
@@ -39,51 +39,45 @@ def draw_overlay(image_rgb: UInt8[Array, "h w 3"], draw_list: DrawList) -> UInt8
     return canvas
 
 
-def _fixed_point(points_px: Array, origin: Array) -> Array:
+def _fixed_point(points_px: Array, origin: Array, scale: int = 1) -> Array:
     """OpenCV's fixed-point coordinates; its pixel centres are whole numbers, ours are halves."""
-    local = np.clip(points_px, -MAX_COORDINATE_PX, MAX_COORDINATE_PX) - origin - 0.5
+    local = (points_px - origin) * scale - 0.5
     return np.rint(local * (1 << SHIFT)).astype(np.int32)
 
 
-def _region(canvas: Array, points_px: Array, margin_px: float) -> tuple[slice, slice, Array] | None:
-    """The part of the picture that the points touch, and its corner; None if there is none."""
+def _region(canvas: Array, points_px: Array, margin_px: float) -> tuple[Array, Array] | None:
+    """The part of the picture that the points touch (a view), and its corner; None if none."""
     flat = points_px.reshape(-1, 2)
-    if len(flat) == 0 or not np.isfinite(flat).all():
+    if len(flat) == 0:
         return None
     size = np.array([canvas.shape[1], canvas.shape[0]])
     low = np.clip(np.floor(flat.min(0) - margin_px), 0, size).astype(int)
     high = np.clip(np.ceil(flat.max(0) + margin_px), 0, size).astype(int)
     if (high <= low).any():
         return None
-    return slice(low[1], high[1]), slice(low[0], high[0]), low.astype(np.float64)
-
-
-def _blend(canvas: Array, rows: slice, columns: slice, colour: Array, weight: Array) -> None:
-    """canvas = canvas + (colour - canvas) * weight, weight 0 to 1 of shape (h, w)."""
-    part = canvas[rows, columns].astype(np.float32)
-    part += (colour - part) * weight[..., None]
-    canvas[rows, columns] = np.rint(part).astype(np.uint8)
+    return canvas[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)
 
 
 def _paint_strokes(canvas: Array, shape: Segments | Dots) -> None:
-    margin = (shape.width_px if isinstance(shape, Segments) else shape.radius_px) + 3
-    region = _region(canvas, shape.points_px, margin)
+    """Painted solid on a copy of the region, which is then laid over: overlaps do not add up."""
+    reach = shape.width_px if isinstance(shape, Segments) else shape.radius_px
+    region = _region(canvas, shape.points_px, reach + 3)
     if region is None:
         return
-    rows, columns, origin = region
-    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+    part, origin = region
+    alpha = shape.alpha
+    if isinstance(shape, Segments):
+        alpha *= min(1.0, shape.width_px)
+    sheet = part.copy()
     points = _fixed_point(shape.points_px, origin)
-    strength = shape.alpha
     if isinstance(shape, Dots):
         radius = max(1, round(shape.radius_px * (1 << SHIFT)))
-        for x, y in points:
-            cv2.circle(mask, (int(x), int(y)), radius, 255, -1, cv2.LINE_AA, SHIFT)
+        for x, y in points.tolist():
+            cv2.circle(sheet, (x, y), radius, shape.colour, -1, cv2.LINE_AA, SHIFT)
     else:
         width = max(1, round(shape.width_px))
-        strength *= min(1.0, shape.width_px)
-        cv2.polylines(mask, list(points), False, 255, width, cv2.LINE_AA, SHIFT)
-    weight = mask.astype(np.float32) * (strength / 255.0)
-    _blend(canvas, rows, columns, np.array(shape.colour, np.float32), weight)
+        cv2.polylines(sheet, list(points), False, shape.colour, width, cv2.LINE_AA, SHIFT)
+    part[:] = cv2.addWeighted(sheet, alpha, part, 1.0 - alpha, 0.0)
 
 
 def _paint_triangles(canvas: Array, shape: Triangles) -> None:
@@ -91,17 +85,16 @@ def _paint_triangles(canvas: Array, shape: Triangles) -> None:
     region = _region(canvas, shape.points_px, 2)
     if region is None:
         return
-    rows, columns, origin = region
-    size_hw = (rows.stop - rows.start, columns.stop - columns.start)
-    sheet = np.zeros((2 * size_hw[0], 2 * size_hw[1], 4), np.uint8)
-    doubled = (np.clip(shape.points_px, -MAX_COORDINATE_PX, MAX_COORDINATE_PX) - origin) * 2 - 0.5
-    corners = np.rint(doubled * (1 << SHIFT)).astype(np.int32)
+    part, origin = region
+    size_wh = (part.shape[1], part.shape[0])
+    scale = 2 if part.shape[0] * part.shape[1] <= MAX_SUPERSAMPLED_PX else 1
+    sheet = np.repeat(np.repeat(part, scale, 0), scale, 1)
+    corners = _fixed_point(shape.points_px, origin, scale)
     for points, colour in zip(corners, shape.colours.tolist(), strict=True):
-        cv2.fillConvexPoly(sheet, points, (*colour, 255), cv2.LINE_8, SHIFT)
-    small = cv2.resize(sheet, size_hw[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-    cover = small[..., 3] / 255.0
-    colour = small[..., :3] / np.maximum(cover, 1e-6)[..., None]
-    _blend(canvas, rows, columns, colour, cover * shape.alpha)
+        cv2.fillConvexPoly(sheet, points, colour, cv2.LINE_8, SHIFT)
+    if scale > 1:
+        sheet = cv2.resize(sheet, size_wh, interpolation=cv2.INTER_AREA)
+    part[:] = cv2.addWeighted(sheet, shape.alpha, part, 1.0 - shape.alpha, 0.0)
 
 
 @lru_cache(maxsize=32)
@@ -133,5 +126,7 @@ def _paste(canvas: Array, rgba: Array, x: int, y: int) -> None:
     x1, y1 = min(canvas.shape[1], x + rgba.shape[1]), min(canvas.shape[0], y + rgba.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
-    part = rgba[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.float32)
-    _blend(canvas, slice(y0, y1), slice(x0, x1), part[..., :3], part[..., 3] / 255.0)
+    over = rgba[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.float32)
+    part = canvas[y0:y1, x0:x1]
+    weight = over[..., 3:] / 255.0
+    part[:] = np.rint(part + (over[..., :3] - part) * weight).astype(np.uint8)

@@ -5,7 +5,8 @@ Coordinates are continuous: the first pixel spans 0 to 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,6 +14,9 @@ from jaxtyping import Float, UInt8
 from viewer.render.palette import RGB, hex_colour
 
 Array = np.ndarray
+
+REACH = 1.0
+"""What lies further outside the picture than this, in its longer sides, is cut off."""
 
 JSON_STEPS_PER_PX = 10
 """Coordinates in JSON are whole tenths of a pixel."""
@@ -84,6 +88,51 @@ class DrawList:
         }
 
 
+def within_reach(shapes: Sequence[Shape], size_wh_px: tuple[int, int]) -> tuple[Shape, ...]:
+    """The shapes without what lies far outside the picture, which overflows OpenCV and JSON.
+
+    Lines are cut where they leave the reach and keep their direction.
+    """
+    size = np.array(size_wh_px, np.float64)
+    margin = max(64.0, REACH * float(size.max()))
+    low, high = np.full(2, -margin), size + margin
+    kept: list[Shape] = []
+    for shape in shapes:
+        if isinstance(shape, Label):
+            kept.append(shape)
+            continue
+        points = shape.points_px
+        inside = ((points >= low) & (points <= high)).all(-1)
+        if inside.all():
+            kept += [shape] if len(points) else []
+        elif isinstance(shape, Segments):
+            cut = _cut_lines(points, low, high)
+            kept += [replace(shape, points_px=cut)] if len(cut) else []
+        elif isinstance(shape, Triangles):
+            rows = inside.all(1)
+            if rows.any():
+                kept.append(replace(shape, points_px=points[rows], colours=shape.colours[rows]))
+        elif inside.any():
+            kept.append(replace(shape, points_px=points[inside]))
+    return tuple(kept)
+
+
+def _cut_lines(
+    lines_px: Float[Array, "n 2 2"], low: Float[Array, "2"], high: Float[Array, "2"]
+) -> Float[Array, "m 2 2"]:
+    """Liang and Barsky 1984: the part of each line inside the rectangle; others are left out."""
+    start, way = lines_px[:, 0], lines_px[:, 1] - lines_px[:, 0]
+    still = way == 0
+    safe = np.where(still, 1.0, way)
+    to_low, to_high = (low - start) / safe, (high - start) / safe
+    within = (start >= low) & (start <= high)
+    enter = np.where(still, np.where(within, -np.inf, np.inf), np.minimum(to_low, to_high))
+    leave = np.where(still, np.inf, np.maximum(to_low, to_high))
+    first, last = np.clip(enter.max(1), 0, None), np.clip(leave.min(1), None, 1)
+    ids = np.flatnonzero(first <= last)
+    return np.stack([start[ids] + t[ids, None] * way[ids] for t in (first, last)], 1)
+
+
 def _shape_to_json(shape: Shape) -> dict[str, object]:
     if isinstance(shape, Label):
         return {
@@ -94,7 +143,7 @@ def _shape_to_json(shape: Shape) -> dict[str, object]:
             "height": round(shape.height_px, 1),
             "colour": hex_colour(shape.colour),
         }
-    steps = np.rint(np.clip(shape.points_px, -1e6, 1e6) * JSON_STEPS_PER_PX).astype(int)
+    steps = np.rint(shape.points_px * JSON_STEPS_PER_PX).astype(int)
     common = {"points": steps.ravel().tolist(), "alpha": round(shape.alpha, 3)}
     if isinstance(shape, Triangles):
         packed = shape.colours.astype(int) @ [65536, 256, 1]

@@ -50,6 +50,18 @@ def test_frame_and_size(head: HeadAssets) -> None:
     np.testing.assert_allclose(joints["eye_l"], joints["eye_r"] * [-1, 1, 1], atol=1e-3)
 
 
+def test_landmarks_are_weighted_vertices(head: HeadAssets) -> None:
+    vertices = head.vertices_m(np.array([1.0, -1.0]))
+    points_468, points_68 = head.landmarks_468_m(vertices), head.landmarks_68_m(vertices)
+    for landmark, number in ((30, 4), (8, 152), (36, 33), (45, 263), (57, 17)):
+        assert head.landmark_68_of_468[landmark] == number
+        ids = head.landmark_468_vertex_ids[head.landmark_68_of_468[landmark]]
+        weights = head.landmark_468_weights[head.landmark_68_of_468[landmark]]
+        expected = sum(w * vertices[i] for i, w in zip(ids, weights, strict=True))
+        np.testing.assert_allclose(points_68[landmark], expected, atol=1e-12)
+    np.testing.assert_array_equal(points_68, points_468[head.landmark_68_of_468])
+
+
 def test_template_is_symmetric(head: HeadAssets) -> None:
     points = head.landmarks_468_m(head.template_vertices_m)
     mirrored = points * [-1, 1, 1]
