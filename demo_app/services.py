@@ -20,6 +20,7 @@ from demo_app.inference.pipeline import FramePipeline, PipelineOptions
 from demo_app.inference.zero import NeutralPose
 from models.estimator import HeadPoseEstimator
 from models.face_detection.base import FaceDetections, FaceDetector
+from models.trg.checkpoints import CheckpointError
 from models.weights import describe_models
 
 Array = np.ndarray
@@ -207,6 +208,7 @@ class Services:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             if name not in self._estimators:
+                _check_installed(name)
                 inner = self._load(name, self.config.device)
                 self._estimators[name] = SharedEstimator(inner, self._on_gpu)
             return self._estimators[name]
@@ -230,6 +232,16 @@ class Services:
     def close(self) -> None:
         """Delete what was written for visitors."""
         self.visitors.close_all()
+
+
+def _check_installed(name: str) -> None:
+    """Raises: CheckpointError that says what is missing of a known model and where to get it."""
+    status = next((one for one in describe_models() if one.name == name), None)
+    if status is not None and not status.present:
+        missing = ", ".join(status.what_is_missing)
+        raise CheckpointError(
+            f"{status.label} is not installed: {missing} is missing. {status.where_to_get_it}"
+        )
 
 
 def gpu_wrapper(config: AppConfig) -> Wrap:

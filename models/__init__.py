@@ -1,1 +1,1 @@
-"""Head-pose models: geometry, face detection, the TRG network, the estimator. torch and numpy only."""
+"""Head-pose models: geometry, face detection, TRG, the estimator. torch and numpy only."""

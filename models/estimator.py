@@ -18,7 +18,12 @@ from models.geometry.boxes import (
     ray_box_from_xyxy,
 )
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
-from models.geometry.rotations import YawPitchRollDeg, geodesic_deg, ypr_300wlp_from_matrix
+from models.geometry.rotations import (
+    YawPitchRollDeg,
+    geodesic_deg,
+    nearest_rotation,
+    ypr_300wlp_from_matrix,
+)
 from models.trg.pose_model import PoseModel, PosePrediction
 from models.weights import load_pose_model
 
@@ -256,9 +261,10 @@ class HeadPoseEstimator:
         R, t_m = seen.R_cam_from_head[rows], seen.t_cam_from_head_m[rows]
         vertices_head_m = seen.vertices_head_m[rows][0].astype(np.float64)
         confidence, uncertainty_deg = self._evidence(R, t_m, score)
-        projected = camera.project(vertices_head_m @ R[0].T + t_m[0])
+        R_cam_from_head = nearest_rotation(R[0])  # the network's is one to single precision
+        projected = camera.project(vertices_head_m @ R_cam_from_head.T + t_m[0])
         return HeadPose(
-            R_cam_from_head=R[0],
+            R_cam_from_head=R_cam_from_head,
             t_cam_from_head_mm=t_m[0] * 1000.0,
             K_image_from_cam=camera.K_image_from_cam,
             box_xyxy_px=bounding_box_xyxy(projected),

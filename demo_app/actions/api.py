@@ -71,7 +71,8 @@ def predict_video_rows(
 
 
 def _options(model: str, horizontal_fov_deg: float | None) -> PoseOptions:
-    if horizontal_fov_deg is None:
+    """A field of view of 0 or None means: from EXIF, else assumed."""
+    if not horizontal_fov_deg:
         return PoseOptions(model=model).checked()
     return PoseOptions(
         model=model, camera_mode="fov", horizontal_fov_deg=horizontal_fov_deg

@@ -39,4 +39,9 @@ def time_figure_json(result: VideoResult, options: PoseOptions) -> str:
         )
         for moment in result.store.motions()
     )
-    return build_time_figure(samples).to_json()
+    figure = build_time_figure(samples)
+    if figure.layout.updatemenus:
+        # the menu of people above the legend, which wraps on a narrow page
+        figure.update_layout(margin_t=84)
+        figure.layout.updatemenus[0].update(y=1.2)
+    return figure.to_json()

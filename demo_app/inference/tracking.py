@@ -26,9 +26,8 @@ Array = np.ndarray
 KEEP_CONFIDENCE_RATIO = 0.6
 """A followed face may sink to this part of the confidence that a new face needs."""
 
-MAX_SURPRISE, MAX_LONE_SURPRISE, MAX_REVIVAL_SURPRISE = 1.0, 2.5, 1.5
-"""How far (see `Motion.surprise`) a followed face may jump: beside other faces, alone, and when it
-was lost."""
+MAX_SURPRISE = 1.0
+"""How far (see `Motion.surprise`) from its prediction a face may be seen and still be the same."""
 
 COLLAPSE_IOU = 0.6
 """Two tracks whose mesh boxes overlap more are on one face."""
@@ -245,9 +244,7 @@ class Tracker:
             return False
         if track.lost and overlap > CONTEST_IOU:
             return False  # the other face draws the network; the detector will tell
-        alone = overlap < CONTEST_IOU and not track.lost
-        limit = MAX_LONE_SURPRISE if alone else MAX_SURPRISE
-        return track.motion.surprise(pose, self._now_s) <= limit
+        return track.motion.surprise(pose, self._now_s) <= MAX_SURPRISE
 
     def _settle_collapses(
         self, claims: list[tuple[Track, Observation]]
@@ -316,7 +313,7 @@ class Tracker:
             crop = track.motion.ray_box_at(self._now_s)
             for column, face in enumerate(faces):
                 surprise = track.motion.surprise(face.pose, self._now_s)
-                if surprise <= MAX_REVIVAL_SURPRISE:
+                if surprise <= MAX_SURPRISE:
                     iou = iou_xyxy(_square_xyxy(crop[None]), _square_xyxy(face.ray_box[None]))[0, 0]
                     size = abs(float(np.log(face.ray_box[2] / crop[2])))
                     cost[row, column] = surprise + 0.5 * (1.0 - iou) + 0.5 * size

@@ -6,12 +6,12 @@
 
 const root = element.querySelector('.live');
 const find = (name) => root.querySelector('.live-' + name);
-const canvas = find('canvas'), video = find('video'), stage = canvas.getContext('2d');
+const canvas = find('canvas'), video = find('video'), stage = canvas.getContext('2d', { willReadFrequently: true });
 const kept = document.createElement('canvas'), keeper = kept.getContext('2d', { willReadFrequently: true });
 const toggle = find('toggle'), zero = find('zero'), clear = find('clear'), cameras = find('camera');
 
-const JPEG_QUALITY = 0.8, WIDTH = 640, HEIGHT = 480, READOUT_EVERY_MS = 100, RETRY_AFTER_ERROR_MS = 500;
-const WINDOW = 30;
+const JPEG_QUALITY = 0.8, WIDTH = 640, HEIGHT = 480, READOUT_EVERY_MS = 100, RETRY_AFTER_ERROR_MS = 500, MAX_WAIT_MS = 34;
+const WINDOW = 30, fontFamily = getComputedStyle(root).fontFamily;
 
 const sheet = document.createElement('canvas');
 let run = null;      // what belongs to one start: stream, socket, counters
@@ -100,12 +100,14 @@ function receive(mine, message) {
   }
 }
 
-// A camera is slower than a fast server: the same frame twice would only heat the room.
+// A camera is slower than a fast server: the same frame twice would only heat the room. A page that draws
+// slowly announces frames late, so the wait is short.
 function whenNextFrame(mine, then) {
-  const go = () => run === mine && then();
-  if (video.requestVideoFrameCallback && !document.hidden) {
-    if (mine.fresh) { mine.fresh = false; go(); } else mine.waiting = go;
-  } else setTimeout(go, 15);
+  let timer = 0;
+  const go = () => { clearTimeout(timer); mine.waiting = null; mine.fresh = false; if (run === mine) then(); };
+  if (mine.fresh) { go(); return; }
+  mine.waiting = go;
+  timer = setTimeout(go, MAX_WAIT_MS);
 }
 
 function watchCamera(mine) {
@@ -113,7 +115,7 @@ function watchCamera(mine) {
   video.requestVideoFrameCallback(() => {
     if (run !== mine) return;
     watchCamera(mine);
-    if (mine.waiting) { const go = mine.waiting; mine.waiting = null; go(); } else mine.fresh = true;
+    if (mine.waiting) mine.waiting(); else mine.fresh = true;
   });
 }
 
@@ -209,7 +211,7 @@ const paint = {
 
 function paintLabel(to, label, mirrored) {
   const h = label.height, pad = 0.35 * h, bar = 0.28 * h;
-  to.font = h + 'px ' + getComputedStyle(root).fontFamily;
+  to.font = h + 'px ' + fontFamily;
   const width = to.measureText(label.text).width + 2 * pad + bar;
   const wanted = mirrored ? canvas.width - label.x - width : label.x;
   const x = Math.max(2, Math.min(wanted, canvas.width - width - 2)), y = label.y - 1.4 * h;

@@ -9,6 +9,7 @@ from typing import Any
 from demo_app.actions.drawing import draw_list_of
 from demo_app.actions.face_numbers import face_numbers
 from demo_app.actions.options import PoseOptions
+from demo_app.actions.views import camera_text
 from demo_app.inference.camera_choice import camera_for_size
 from demo_app.inference.pipeline import FramePipeline
 from demo_app.inference.records import FrameResult
@@ -98,7 +99,7 @@ class LiveSession:
         return {
             "type": "frame",
             "frame": number,
-            "camera": result.camera.source,
+            "camera": camera_text(result.camera),
             "model": pipeline.estimator.model.label,
             "detector_ran": result.detector_ran,
             "faces": [one.to_json() for one in numbers],

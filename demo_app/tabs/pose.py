@@ -93,8 +93,8 @@ def connect(pose: PoseComponents, banner: gr.HTML, services: Services) -> None:
 
 def _connect_tab(pose: PoseComponents, source: str, tab: gr.Tab, services: Services) -> None:
     """Choosing an input shows its results, whatever another input showed."""
-    columns = [*pose.outputs.values(), pose.shared_view]
-    shown = [name == source for name in pose.outputs] + [source != LIVE]
+    columns = [*pose.outputs.values(), pose.shared_view, pose.options.switches.mirror]
+    shown = [name == source for name in pose.outputs] + [source != LIVE] * 2
     updates = ", ".join(f'{{__type__: "update", visible: {str(on).lower()}}}' for on in shown)
 
     def on_select(request: gr.Request, *options: object) -> ViewUpdate:

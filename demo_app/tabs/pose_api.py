@@ -21,7 +21,7 @@ def connect(services: Services) -> None:
         video = VideoInput(label="Video")
         files = PicturesInput(file_count="multiple", label="Pictures")
         model = gr.Textbox(services.config.default_model, label="Model")
-        fov = gr.Number(None, label="Horizontal field of view in degrees; none: EXIF, else assumed")
+        fov = gr.Number(0, label="Horizontal field of view in degrees; 0: EXIF, else assumed")
         smoothing = gr.Checkbox(False, label="Smooth over time")
         rows = gr.JSON(label="Rows")
         names = gr.JSON(label="Models")

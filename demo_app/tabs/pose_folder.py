@@ -143,10 +143,9 @@ def connect(
 
     def run(
         request: gr.Request, pictures: list[Picture], path: str, recursive: bool, values: Any
-    ) -> Iterator[tuple[*FolderUpdate, *ViewUpdate]]:
+    ) -> Iterator[FolderUpdate]:
         visitor = services.visitors.get(request.session_hash)
-        gone = pose_view.hidden("")
-        yield *_working('<p class="status">Loading the network …</p>', cancellable=False), *gone
+        yield _working('<p class="status">Loading the network …</p>', cancellable=False)
         try:
             checked, notes = PoseOptions(*values).checked(), []
             if path and services.config.local_paths_allowed:
@@ -154,43 +153,43 @@ def connect(
                 pictures = [*pictures, *listed]
             for news in predict_pictures(services, visitor, pictures, checked, notes):
                 if isinstance(news, Progress):
-                    progress = progress_html(news, "pictures")
-                    yield *_working(progress), *pose_view.unchanged()
-                elif len(news):
-                    shown = pose_view.shown(FOLDER, 0, build_view(visitor, FOLDER, 0, checked))
-                    yield *_finished(news), *shown
+                    yield _working(progress_html(news, "pictures"))
                 else:
-                    yield *_finished(news), *pose_view.unchanged()
+                    yield _finished(news)
         except (*EXPLAINED, BusyError) as error:
-            yield *_idle(progress=notice_html(str(error))), *pose_view.unchanged()
+            yield _idle(progress=notice_html(str(error)))
 
     def on_start(
         request: gr.Request, pictures: list[Picture], *options: Any
-    ) -> Iterator[tuple[*FolderUpdate, *ViewUpdate]]:
+    ) -> Iterator[FolderUpdate]:
         yield from run(request, pictures, "", False, options)
 
     def on_start_with_path(
         request: gr.Request, pictures: list[Picture], path: str, recursive: bool, *options: Any
-    ) -> Iterator[tuple[*FolderUpdate, *ViewUpdate]]:
+    ) -> Iterator[FolderUpdate]:
         yield from run(request, pictures, path, recursive, options)
 
     handler, sources = on_start, [folder.files]
     if folder.path is not None and folder.recursive is not None:
         handler, sources = on_start_with_path, [folder.files, folder.path, folder.recursive]
-    folder.start.click(
+    started = folder.start.click(
         handler,
         [*sources, *options.switches.inputs()],
-        [*folder.outputs(), *view.outputs()],
+        folder.outputs(),
         api_visibility="private",
         concurrency_id="jobs",
         concurrency_limit=2,
         show_progress="hidden",
     )
-    _connect_choice(folder, options, view, services)
+    _connect_choice(folder, started, options, view, services)
 
 
 def _connect_choice(
-    folder: FolderComponents, options: OptionComponents, view: ViewComponents, services: Services
+    folder: FolderComponents,
+    started: gr.events.Dependency,
+    options: OptionComponents,
+    view: ViewComponents,
+    services: Services,
 ) -> None:
     def on_picture(request: gr.Request, index: int | None, *options: Any) -> ViewUpdate:
         visitor = services.visitors.get(request.session_hash)
@@ -221,6 +220,7 @@ def _connect_choice(
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     inputs = [folder.picture, *options.switches.inputs()]
     shown_at = {"api_visibility": "private", "show_progress": "hidden"}
+    started.then(on_picture, inputs, view.outputs(), **shown_at)
     folder.picture.input(on_picture, inputs, view.outputs(), **shown_at)
     for button, handler in ((folder.previous, on_previous), (folder.next, on_next)):
         moved = button.click(handler, folder.picture, folder.picture, queue=False, **quiet)

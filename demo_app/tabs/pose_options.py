@@ -131,7 +131,7 @@ def _build_drawing() -> tuple[gr.CheckboxGroup, gr.Radio, gr.Checkbox]:
         )
         mirror = gr.Checkbox(
             DEFAULTS.mirror,
-            label="Mirror the preview (numbers and files stay)",
+            label="Mirror the preview",
             container=False,
             elem_id="pose-mirror",
             elem_classes="under-draw",

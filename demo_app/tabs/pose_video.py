@@ -23,7 +23,7 @@ from demo_app.tabs import pose_view
 from demo_app.tabs.figure import build_figure
 from demo_app.tabs.pose_options import OptionComponents
 from demo_app.tabs.pose_view import ViewComponents, ViewUpdate
-from demo_app.tabs.problems import EXPLAINED
+from demo_app.tabs.problems import EXPLAINED, explaining
 from demo_app.tabs.uploads import Upload
 
 
@@ -98,7 +98,7 @@ def build_output(inputs: dict[str, gr.components.Component]) -> VideoComponents:
                 "Annotated video", size="sm", elem_id="pose-download-video", min_width=90
             )
             redraw = gr.Button(
-                "Draw the video again", size="sm", elem_id="pose-redraw", min_width=90
+                "Redraw with these switches", size="sm", elem_id="pose-redraw", min_width=90
             )
         with gr.Accordion("Over time", open=True, elem_classes="panel"):
             plot = build_figure("pose-time", "Angles and position over time")
@@ -158,27 +158,21 @@ def connect(
     """Start, Cancel and the choice of the frame."""
     switches = options.switches
 
-    def on_start(
-        request: gr.Request, given: Upload | None, *options: Any
-    ) -> Iterator[tuple[*VideoUpdate, *ViewUpdate]]:
+    def on_start(request: gr.Request, given: Upload | None, *options: Any) -> Iterator[VideoUpdate]:
         visitor = services.visitors.get(request.session_hash)
         if given is None:
-            notice = notice_html("Give a video first.", "warning")
-            yield *_idle(progress=notice), *pose_view.unchanged()
+            yield _idle(progress=notice_html("Give a video first.", "warning"))
             return
-        gone = pose_view.hidden("")
-        yield *_working('<p class="status">Loading the network …</p>', cancellable=False), *gone
+        yield _working('<p class="status">Loading the network …</p>', cancellable=False)
         try:
             checked = PoseOptions(*options).checked()
             for news in predict_video(services, visitor, given.path, given.name, checked):
                 if isinstance(news, Progress):
-                    yield *_working(progress_html(news, "frames")), *pose_view.unchanged()
-                    continue
-                frame = first_frame_with_a_face(news)
-                shown = pose_view.shown(VIDEO, frame, build_view(visitor, VIDEO, frame, checked))
-                yield *_finished(news, frame, checked), *shown
+                    yield _working(progress_html(news, "frames"))
+                else:
+                    yield _finished(news, first_frame_with_a_face(news), checked)
         except (*EXPLAINED, BusyError) as error:
-            yield *_idle(progress=notice_html(str(error))), *pose_view.unchanged()
+            yield _idle(progress=notice_html(str(error)))
 
     def on_redraw(request: gr.Request, *options: Any) -> Iterator[VideoUpdate]:
         visitor = services.visitors.get(request.session_hash)
@@ -196,6 +190,8 @@ def connect(
 
     def on_frame(request: gr.Request, frame: float, *options: Any) -> ViewUpdate:
         visitor = services.visitors.get(request.session_hash)
+        if VIDEO not in visitor.results:
+            return pose_view.unchanged()
         try:
             checked = PoseOptions(*options).checked()
             return pose_view.shown(
@@ -208,20 +204,30 @@ def connect(
         services.visitors.get(request.session_hash).cancelled.set()
         return gr.Button(interactive=False)
 
+    def on_convention(request: gr.Request, source: str, *options: Any) -> Any:
+        result = services.visitors.get(request.session_hash).results.get(VIDEO)
+        if result is None or source != VIDEO:
+            return gr.skip()
+        with explaining():
+            return time_figure_json(result, PoseOptions(*options).checked())
+
     job = {"api_visibility": "private", "concurrency_id": "jobs", "concurrency_limit": 2}
-    both = [*video.outputs(), *view.outputs()]
     hidden = {"show_progress": "hidden"}
     inputs = switches.inputs()
-    video.start.click(on_start, [video.video, *inputs], both, **job, **hidden)
+    show = {
+        "inputs": [video.frame, *inputs],
+        "outputs": view.outputs(),
+        "api_visibility": "private",
+        "trigger_mode": "always_last",
+        "show_progress": "minimal",
+        "show_progress_on": view.status,
+    }
+    started = video.start.click(on_start, [video.video, *inputs], video.outputs(), **job, **hidden)
+    started.then(on_frame, **show)
+    video.frame.release(on_frame, **show)
     video.redraw.click(on_redraw, inputs, video.outputs(), **job, **hidden)
-    video.frame.release(
-        on_frame,
-        [video.frame, *inputs],
-        view.outputs(),
-        api_visibility="private",
-        trigger_mode="always_last",
-        show_progress="minimal",
-        show_progress_on=view.status,
+    switches.convention.change(
+        on_convention, [view.source, *inputs], video.plot, api_visibility="private", **hidden
     )
     video.cancel.click(
         on_cancel, None, video.cancel, queue=False, api_visibility="private", **hidden

@@ -19,6 +19,9 @@ PLATE_HEIGHT = 1.4
 MAX_WIDTH_IN_FACES = 3.4
 """A plate wider than this many faces would hide the neighbours: it says the number alone."""
 
+MOST_OF_WIDTH = 0.036
+"""Letters are at most so high, of the picture's width: a whole label then takes six tenths."""
+
 EDGE_PX = 2.0
 
 
@@ -61,7 +64,8 @@ def placed_labels(
 def _height_px(face_px: float, size_wh_px: tuple[int, int]) -> float:
     """Letters grow with the face and the picture; small pictures get small, legible ones."""
     least = float(np.clip(0.03 * min(size_wh_px), 9.0, 13.0))
-    return float(np.clip(0.13 * face_px, least, 56.0)) * max(1.0, max(size_wh_px) / 2400)
+    most = min(56.0 * max(1.0, max(size_wh_px) / 2400), MOST_OF_WIDTH * size_wh_px[0])
+    return float(np.clip(0.13 * face_px, least, max(least, most)))
 
 
 def _best_place(

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from models.estimator import HeadPose
 from models.geometry.cameras import Camera
+from viewer.render.mesh_shapes import drawable
 from viewer.render.overlay import AXES_HEAD, AXIS_LENGTH_M
 from viewer.render.palette import AXIS_COLOURS, hex_colour, track_colour
 
@@ -31,13 +32,15 @@ def build_heads_figure(
 ) -> go.Figure:
     """Heads as lit meshes with their axes, the camera as a frustum. Transparent ground.
 
-    The view stays as the user turned it when the figure is replaced (`uirevision`).
+    The view stays as the user turned it when the figure is replaced (`uirevision`). A head whose
+    numbers are not finite is left out.
     """
     figure = go.Figure()
-    reach_m = _frustum_depth_m(poses)
+    heads = [(pose, number) for pose, number in zip(poses, ids, strict=True) if drawable(pose)]
+    reach_m = _frustum_depth_m([pose for pose, _ in heads])
     figure.add_trace(_lines(_frustum(camera, reach_m), NEUTRAL, 2.0, "camera"))
     figure.add_trace(_camera_mark(camera))
-    for pose, number in zip(poses, ids, strict=True):
+    for pose, number in heads:
         figure.add_trace(_head(pose, number, triangles))
         figure.add_traces(_axes(pose))
     ground = {

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from models.estimator import HeadPose
 from models.geometry.cameras import Camera
 from models.geometry.rotations import GL_FROM_CV, quat_wxyz_from_matrix
-from viewer.render.mesh_shapes import outward_triangles
+from viewer.render.mesh_shapes import drawable, outward_triangles
 from viewer.render.palette import track_colour
 
 Array = np.ndarray
@@ -36,12 +36,14 @@ def glb_from_poses(
 
     A glTF camera cannot have its principal point off the middle; K stands unchanged in the camera
     node's `extras`, and the field of view is that of fy (yfov) and the picture's aspect, in
-    pixels of equal size.
+    pixels of equal size. A head whose numbers are not finite is left out: glTF cannot hold it.
     """
     chunks = _Buffer()
     nodes: list[dict[str, object]] = [_camera_node(camera)]
     meshes, materials = [], []
     for pose, number in zip(poses, ids, strict=True):
+        if not drawable(pose):
+            continue
         vertices = pose.vertices_head_m @ GL_FROM_CV
         faces = outward_triangles(vertices, triangles)
         primitive = {
@@ -153,7 +155,9 @@ def _head_node(pose: HeadPose, number: int, mesh: int) -> dict[str, object]:
             "yaw_deg": yaw,
             "pitch_deg": pitch,
             "roll_deg": roll,
-            "uncertainty_deg": pose.uncertainty_deg,
+            "uncertainty_deg": (
+                pose.uncertainty_deg if np.isfinite(pose.uncertainty_deg) else None
+            ),
             "model": pose.model,
         },
     }
@@ -181,7 +185,7 @@ def _vertex_normals(vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> 
 
 
 def _container(document: dict[str, object], data: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":")).encode()
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     parts = [struct.pack("<I4s", len(text), b"JSON"), text]
     if data:

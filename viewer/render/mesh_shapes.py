@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from models.estimator import HeadPose
-from viewer.render.palette import DARK, LIGHT, RGB
+from viewer.render.palette import LIGHT, RGB
 from viewer.render.shapes import Segments, Shape, Triangles
 
 Array = np.ndarray
@@ -20,8 +20,8 @@ KEY_LIGHT_CAM = np.array([-0.58, -0.58, -0.57])
 FILL_LIGHT_CAM = np.array([0.80, 0.05, -0.60])
 """From the surface to the lamps: a strong one over the camera's left shoulder, a weak one right."""
 
-AMBIENT, KEY, FILL = 0.20, 0.70, 0.14
-SHINE, SHININESS = 0.20, 18.0
+AMBIENT, KEY, FILL = 0.27, 0.72, 0.16
+SHINE, SHININESS = 0.13, 14.0
 CAVITY = 2.2
 """How much hollows (eye sockets, beside the nose) darken; see `_hollowness`."""
 
@@ -51,7 +51,7 @@ def project_px(pose: HeadPose, points_cam_m: Float[Array, "*batch 3"]) -> Float[
 def wireframe(
     pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB, width_px: float
 ) -> list[Shape]:
-    """Each edge of the triangles that face the camera once, light lines on a dark breath."""
+    """Each edge of the triangles that face the camera, once."""
     vertices_cam_m = pose.vertices_cam_m()
     front, _ = _facing(vertices_cam_m, triangles)
     edges, owners = _edges(triangles.tobytes(), triangles.dtype.str, len(triangles))
@@ -59,11 +59,8 @@ def wireframe(
     if len(shown) == 0:
         return []
     points = project_px(pose, vertices_cam_m)[shown]
-    light = tuple(int(0.6 * a + 0.4 * b) for a, b in zip(colour, LIGHT, strict=True))
-    shapes: list[Shape] = []
-    if width_px >= 1.0:
-        shapes.append(Segments(points, DARK, 2.2 * width_px, 0.22))
-    return [*shapes, Segments(points, light, width_px, 0.85)]
+    light = tuple(int(0.5 * a + 0.5 * b) for a, b in zip(colour, LIGHT, strict=True))
+    return [Segments(points, light, width_px, 0.85)]
 
 
 def shaded_mesh(

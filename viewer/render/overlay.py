@@ -75,8 +75,10 @@ def build_draw_list(
 
     ids: a number for each head, which picks its colour. triangles: of the heads' mesh.
     A head whose numbers are not finite is left out; of one behind the camera only what is in front
-    of it is drawn.
+    of it is drawn. Raises: ValueError if there is not one id for each head.
     """
+    if len(ids) != len(poses):
+        raise ValueError(f"{len(poses)} heads need as many ids, got {len(ids)}.")
     shapes: list[Shape] = []
     seen = [i for i, pose in enumerate(poses) if drawable(pose)]
     order = sorted(seen, key=lambda i: -poses[i].t_cam_from_head_mm[2])
@@ -98,7 +100,7 @@ def _head(
     stroke = _stroke_px(pose, size_wh_px)
     shapes: list[Shape] = []
     if options.mesh == "wireframe":
-        shapes += wireframe(pose, triangles, colour, max(0.8, 0.38 * stroke))
+        shapes += wireframe(pose, triangles, colour, max(0.6, 0.27 * stroke))
     elif options.mesh == "shaded":
         shapes += shaded_mesh(pose, triangles, colour)
     if options.landmarks:

@@ -82,7 +82,7 @@ def _paint_strokes(canvas: Array, shape: Segments | Dots) -> None:
 
 def _paint_triangles(canvas: Array, shape: Triangles) -> None:
     """At twice the resolution, then averaged: smooth rims and no seams between neighbours."""
-    region = _region(canvas, shape.points_px, 2)
+    region = _region(canvas, shape.points_px, 2.0)
     if region is None:
         return
     part, origin = region

@@ -74,6 +74,7 @@ def _track_traces(kept: list[PoseSample], visible: bool) -> list[tuple[go.Scatte
                 y=y,
                 mode="lines" if len(kept) > 1 else "markers",
                 line={"color": colour, "width": width},
+                marker={"color": colour, "size": 4 * width},
                 opacity=opacity,
                 name=label,
                 visible=visible,
@@ -93,17 +94,19 @@ def _with_gaps(time_s: Array, values: Array) -> tuple[Array, Array]:
 
 
 def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
-    """At most `MAX_POINTS`: of each stretch its least and greatest value, in their order."""
+    """At most `MAX_POINTS` beside the gaps: of each stretch its least and greatest value."""
     if len(x) <= MAX_POINTS:
         return x, y
-    kept = []
-    for part in np.array_split(np.arange(len(x)), MAX_POINTS // 2):
-        part_y = y[part]
-        if np.isnan(part_y).all():
-            kept.append(part[:1])
-        else:
-            kept.append(part[np.unique([np.nanargmin(part_y), np.nanargmax(part_y)])])
-    ids = np.concatenate(kept)
+    length = -(-2 * len(x) // MAX_POINTS)
+    rows = np.arange(-(-len(x) // length) * length).reshape(-1, length).clip(max=len(x) - 1)
+    values = y[rows]
+    gap = np.isnan(values)
+    picks = [
+        np.where(gap, np.inf, values).argmin(1),
+        np.where(gap, -np.inf, values).argmax(1),
+    ]
+    first = np.arange(len(rows))
+    ids = np.unique(np.concatenate([rows[first, pick] for pick in picks] + [rows[gap]]))
     return x[ids], y[ids]
 
 

@@ -159,6 +159,8 @@ def test_shipped_file_is_near_the_golden_outputs() -> None:
 def test_bundle_mesh_is_consistent() -> None:
     network, arrays = read_bundle(BUNDLE)
     n = network.config.n_vertices
+    fresh = Trg(network.config, arrays.sample_index)
+    assert torch.allclose(fresh.points_grid, network.points_grid, atol=1e-3)
     assert arrays.canonical_vertices_m.shape == (n, 3)
     assert arrays.landmark_68_ids.shape == (68,) and arrays.landmark_68_ids.max() < n
     assert arrays.triangles.min() >= 0 and arrays.triangles.max() < n
