@@ -49,10 +49,6 @@ EXPLAINED_IOU = 0.3
 MIN_INSIDE = 0.35
 """Part of the mesh box that must lie in the picture."""
 
-LOST_PENALTY = 0.3
-"""Added to the surprise of a track that was just lost when it contests a face with one that was
-not."""
-
 
 @dataclass(frozen=True)
 class TrackingOptions:
@@ -171,7 +167,7 @@ class Tracker:
             for i, (track, observation) in enumerate(zip(tracks, seen, strict=True))
         ]
         claims = [(t, o) for t, o, ok in zip(tracks, seen, believed, strict=True) if ok]
-        winners, duplicates = self._settle_collapses(claims)
+        winners = self._settle_collapses(claims)
         won = {track.track_id for track, _ in winners}
         overlaps = [observation.pose.box_xyxy_px for _, observation in winners]
         for track in tracks:
@@ -182,8 +178,7 @@ class Tracker:
         self._tracks = [
             track
             for track in self._tracks
-            if track.track_id not in duplicates
-            and not (track.lost and self._now_s - track.seen_s > self._options.forget_s)
+            if not (track.lost and self._now_s - track.seen_s > self._options.forget_s)
         ]
         if self.visible:
             self._last_face_s = self._now_s
@@ -248,29 +243,21 @@ class Tracker:
 
     def _settle_collapses(
         self, claims: list[tuple[Track, Observation]]
-    ) -> tuple[list[tuple[Track, Observation]], set[int]]:
-        """Of tracks on one face keep the one whose motion before they met explains it best.
+    ) -> list[tuple[Track, Observation]]:
+        """Of tracks on one face keep the one whose motion before they met explains it best; the
+        older one where they explain it alike."""
 
-        Returns the claims that stand and the numbers of tracks that never were on a face of their
-        own.
-        """
-        order = sorted(range(len(claims)), key=lambda i: self._claim_rank(*claims[i]))
+        def rank(claim: tuple[Track, Observation]) -> tuple[float, int]:
+            track, observation = claim
+            surprise = track.own_motion().surprise(observation.pose, self._now_s)
+            return round(surprise, 1), track.track_id
+
         standing: list[tuple[Track, Observation]] = []
-        duplicates: set[int] = set()
-        for i in order:
-            track, observation = claims[i]
-            box = observation.pose.box_xyxy_px
-            if _max_iou(box, [o.pose.box_xyxy_px for _, o in standing]) < COLLAPSE_IOU:
-                standing.append(claims[i])
-            elif track.motion_before_contest is None:
-                duplicates.add(track.track_id)
-        return standing, duplicates
-
-    def _claim_rank(self, track: Track, observation: Observation) -> tuple[bool, float, int]:
-        """Smallest first: tracks with a past of their own, then small surprise, then the older."""
-        surprise = track.own_motion().surprise(observation.pose, self._now_s)
-        rank = round(surprise + (LOST_PENALTY if track.lost else 0.0), 1)
-        return (track.motion_before_contest is None, rank, track.track_id)
+        for track, observation in sorted(claims, key=rank):
+            taken = [other.pose.box_xyxy_px for _, other in standing]
+            if _max_iou(observation.pose.box_xyxy_px, taken) < COLLAPSE_IOU:
+                standing.append((track, observation))
+        return standing
 
     def _begin(self, face: Observation, contested: bool) -> None:
         motion = Motion.start(face.pose, face.ray_box, self._now_s)

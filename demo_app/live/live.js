@@ -1,5 +1,5 @@
-// Live mode in the browser. The webcam's frames go to the server one at a time: the next one is sent
-// when the answer is here, and the answer is drawn on the very frame that it belongs to, which was kept.
+// Live mode in the browser. The webcam's frames go to the server one at a time: the next one is sent when
+// the answer is here, and the answer is drawn on the very frame that it belongs to, which was kept.
 //
 // Runs once in the gr.HTML component (`element` is its root). Settings arrive as the event "trg:options";
 // what the component is doing stands in data- attributes of `.live`, for tests and benchmarks.
@@ -7,10 +7,10 @@
 const root = element.querySelector('.live');
 const find = (name) => root.querySelector('.live-' + name);
 const canvas = find('canvas'), video = find('video'), stage = canvas.getContext('2d', { willReadFrequently: true });
-const kept = document.createElement('canvas'), keeper = kept.getContext('2d', { willReadFrequently: true });
+const pictures = [document.createElement('canvas'), document.createElement('canvas')];   // one is away, one is taken
 const toggle = find('toggle'), zero = find('zero'), clear = find('clear'), cameras = find('camera');
 
-const JPEG_QUALITY = 0.8, WIDTH = 640, HEIGHT = 480, READOUT_EVERY_MS = 100, RETRY_AFTER_ERROR_MS = 500, MAX_WAIT_MS = 34;
+const JPEG_QUALITY = 0.8, WIDTH = 640, HEIGHT = 480, READOUT_EVERY_MS = 100, RETRY_AFTER_ERROR_MS = 500, MAX_WAIT_MS = 34, TOO_OLD_MS = 80;
 const WINDOW = 30, fontFamily = getComputedStyle(root).fontFamily;
 
 const sheet = document.createElement('canvas');
@@ -46,8 +46,8 @@ async function start() {
     say('The browser gives the camera only to https pages and to localhost.', true);
     return;
   }
-  const mine = run = { sent: 0, drawn: 0, inFlight: 0, most: 0, times: [], delays: [], shown: 0, failed: false };
-  root.dataset.frames = root.dataset.inFlight = root.dataset.inFlightMax = '0';
+  const mine = run = { sent: 0, answered: 0, drawn: 0, most: 0, times: [], delays: [], shown: 0, failed: false };
+  root.dataset.frames = root.dataset.inFlightMax = '0';
   setState('starting');
   say('Waiting for the camera …');
   const wanted = { width: { ideal: WIDTH }, height: { ideal: HEIGHT }, frameRate: { ideal: 30 } };
@@ -85,15 +85,23 @@ function receive(mine, message) {
     setState('running');
     say('');
     sendOptions();
-    capture(mine);
+    watchCamera(mine);
+    prepare(mine);
   } else if (message.type === 'frame') {
-    mine.inFlight = 0;
-    draw(mine, message);
-    whenNextFrame(mine, () => capture(mine));
+    const answered = mine.flying;
+    mine.answered += 1;
+    mine.flying = null;
+    sendPrepared(mine);
+    draw(mine, answered, message);      // before its canvas is used for the next frame
+    prepare(mine);
   } else if (message.type === 'error') {
     say(message.message, true);
     if (message.fatal) { mine.failed = true; end(message.message, true); return; }
-    if (message.frame !== undefined) { mine.inFlight = 0; setTimeout(() => run === mine && capture(mine), RETRY_AFTER_ERROR_MS); }
+    if (message.frame !== undefined) {
+      mine.answered += 1;
+      mine.flying = mine.prepared = null;
+      setTimeout(() => prepare(mine), RETRY_AFTER_ERROR_MS);
+    }
   } else if (message.type === 'bye') {
     root.dataset.serverInFlightMax = message.in_flight_max;
     root.dataset.serverFrames = message.frames;
@@ -119,44 +127,61 @@ function watchCamera(mine) {
   });
 }
 
-function capture(mine) {
-  if (run !== mine || mine.inFlight || mine.socket.readyState !== WebSocket.OPEN) return;
-  if (!element.isConnected || !root.offsetParent) { stop(); return; }
-  if (!mine.watching) { mine.watching = true; watchCamera(mine); }
-  const width = video.videoWidth, height = video.videoHeight;
-  if (!width) { setTimeout(() => capture(mine), 30); return; }
-  if (kept.width !== width || kept.height !== height) { kept.width = width; kept.height = height; }
-  keeper.drawImage(video, 0, 0, width, height);
-  mine.inFlight = 1;
-  mine.most = Math.max(mine.most, mine.inFlight);
-  mine.capturedAt = performance.now();
-  kept.toBlob(async (blob) => {
-    const jpeg = blob && new Uint8Array(await blob.arrayBuffer());
-    if (run !== mine || mine.socket.readyState !== WebSocket.OPEN) return;
-    const packet = new Uint8Array(4 + jpeg.length);
-    new DataView(packet.buffer).setUint32(0, mine.sent, true);
-    packet.set(jpeg, 4);
-    mine.socket.send(packet);
-    mine.sent += 1;
-  }, 'image/jpeg', JPEG_QUALITY);
+// While the server works on one frame the next is taken and compressed, so that it can leave at once.
+function prepare(mine) {
+  if (run !== mine || mine.preparing || mine.prepared) return;
+  mine.preparing = true;
+  whenNextFrame(mine, () => {
+    if (!element.isConnected || !root.offsetParent) { stop(); return; }
+    const width = video.videoWidth, height = video.videoHeight;
+    if (!width) { mine.preparing = false; setTimeout(() => prepare(mine), 30); return; }
+    const picture = pictures.find((one) => one !== mine.flying?.picture);
+    if (picture.width !== width || picture.height !== height) { picture.width = width; picture.height = height; }
+    picture.getContext('2d', { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
+    const takenAt = performance.now();
+    picture.toBlob(async (blob) => {
+      const jpeg = new Uint8Array(await blob.arrayBuffer());
+      if (run !== mine) return;
+      mine.preparing = false;
+      mine.prepared = { picture, jpeg, takenAt };
+      sendPrepared(mine);
+      prepare(mine);
+    }, 'image/jpeg', JPEG_QUALITY);
+  });
 }
 
-function draw(mine, answer) {
-  if (answer.frame !== mine.sent - 1) return;      // never on another frame than its own
-  if (canvas.width !== kept.width || canvas.height !== kept.height) { canvas.width = kept.width; canvas.height = kept.height; }
+function sendPrepared(mine) {
+  if (run !== mine || mine.flying || !mine.prepared || mine.socket.readyState !== WebSocket.OPEN) return;
+  if (performance.now() - mine.prepared.takenAt > TOO_OLD_MS) { mine.prepared = null; return; }
+  mine.flying = mine.prepared;
+  mine.prepared = null;
+  mine.flying.number = mine.sent;
+  const packet = new Uint8Array(4 + mine.flying.jpeg.length);
+  new DataView(packet.buffer).setUint32(0, mine.sent, true);
+  packet.set(mine.flying.jpeg, 4);
+  mine.socket.send(packet);
+  mine.sent += 1;
+  mine.most = Math.max(mine.most, mine.sent - mine.answered);
+}
+
+function draw(mine, frame, answer) {
+  if (!frame || frame.number !== answer.frame) return;      // never on another frame than its own
+  const picture = frame.picture;
+  if (canvas.width !== picture.width || canvas.height !== picture.height) { canvas.width = picture.width; canvas.height = picture.height; }
   const mirrored = find('mirror').checked;
   stage.save();
   if (mirrored) { stage.translate(canvas.width, 0); stage.scale(-1, 1); }
-  stage.drawImage(kept, 0, 0);
+  stage.drawImage(picture, 0, 0);
   for (const shape of answer.draw.shapes) if (shape.kind !== 'label') paint[shape.kind](stage, shape, 1 / answer.draw.scale);
   stage.restore();
   for (const shape of answer.draw.shapes) if (shape.kind === 'label') paintLabel(stage, shape, mirrored);
   mine.drawn += 1;
   const now = performance.now();
-  mine.times.push(now); mine.delays.push(now - mine.capturedAt);
+  mine.times.push(now);
+  mine.delays.push(now - frame.takenAt);
   if (mine.times.length > WINDOW) { mine.times.shift(); mine.delays.shift(); }
   Object.assign(root.dataset, {
-    frames: mine.drawn, inFlight: mine.inFlight, inFlightMax: mine.most, faces: answer.faces.length,
+    frames: mine.drawn, inFlightMax: mine.most, faces: answer.faces.length,
     serverInFlightMax: answer.in_flight_max, dropped: answer.dropped, serverMs: answer.server_ms,
   });
   if (now - mine.shown > READOUT_EVERY_MS) { mine.shown = now; readOut(mine, answer); }

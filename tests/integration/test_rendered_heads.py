@@ -1,4 +1,4 @@
-"""Heads turned by known angles: the right number changes, with the right sign, in every convention."""
+"""Heads turned by known angles: the right number changes, with the right sign, everywhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_pose_is_that_of_the_render(seen: dict[str, HeadPose], name: str) -> Non
     assert geodesic_deg(pose.R_cam_from_head, matrix_from_ypr_300wlp(*TURNS[name])) < 7.0
     error_mm = pose.t_cam_from_head_mm - T_MM
     assert np.abs(error_mm[:2]).max() < 12.0
-    assert abs(error_mm[2]) < 0.06 * T_MM[2]
+    assert abs(error_mm[2]) < 0.12 * T_MM[2], "one picture does not tell how large a head is"
 
 
 @pytest.mark.parametrize("key", CONVENTIONS)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from models.estimator import HeadPose
 from models.geometry.cameras import Camera
-from viewer.render.mesh_shapes import drawable
+from viewer.render.mesh_shapes import drawable, lit_vertices
 from viewer.render.overlay import AXES_HEAD, AXIS_LENGTH_M
 from viewer.render.palette import AXIS_COLOURS, hex_colour, track_colour
 
@@ -22,6 +22,9 @@ Array = np.ndarray
 
 NEUTRAL = "#8b93a3"
 """Grey that stands on white and on near-black."""
+
+UNLIT = {"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0}
+"""The light is in the vertices' colours: Plotly's own lamp does nothing in parallel projection."""
 
 
 def build_heads_figure(
@@ -45,8 +48,8 @@ def build_heads_figure(
         figure.add_traces(_axes(pose))
     ground = {
         "backgroundcolor": "rgba(0,0,0,0)",
-        "gridcolor": "rgba(139,147,163,0.25)",
-        "zerolinecolor": "rgba(139,147,163,0.35)",
+        "gridcolor": "#a3aab8",
+        "zerolinecolor": NEUTRAL,
         "color": NEUTRAL,
         "showspikes": False,
         "nticks": 6,
@@ -57,7 +60,7 @@ def build_heads_figure(
             "xaxis": {**ground, "title": {"text": "x (m)"}},
             "yaxis": {**ground, "title": {"text": "z, distance (m)"}},
             "zaxis": {**ground, "title": {"text": "up, -y (m)"}},
-            "camera": _first_view(poses),
+            "camera": _first_view(),
             "dragmode": "orbit",
         },
         paper_bgcolor="rgba(0,0,0,0)",
@@ -130,6 +133,10 @@ def _camera_mark(camera: Camera) -> go.Scatter3d:
 
 def _head(pose: HeadPose, number: int, triangles: Int[Array, "f 3"]) -> go.Mesh3d:
     points = _to_figure(pose.vertices_cam_m())
+    colours = [
+        hex_colour(tuple(rgb))
+        for rgb in lit_vertices(pose, triangles, track_colour(number)).tolist()
+    ]
     yaw, pitch, roll = pose.ypr_deg
     x_mm, y_mm, z_mm = pose.t_cam_from_head_mm
     text = (
@@ -143,9 +150,8 @@ def _head(pose: HeadPose, number: int, triangles: Int[Array, "f 3"]) -> go.Mesh3
         i=triangles[:, 0],
         j=triangles[:, 1],
         k=triangles[:, 2],
-        color=hex_colour(track_colour(number)),
-        lighting={"ambient": 0.45, "diffuse": 0.75, "specular": 0.15, "roughness": 0.6},
-        lightposition={"x": -300, "y": -1000, "z": 600},
+        vertexcolor=colours,
+        lighting=UNLIT,
         name=f"head {number}",
         hovertemplate=text + "<extra></extra>",
     )
@@ -164,10 +170,14 @@ def _axes(pose: HeadPose) -> list[go.Scatter3d]:
     ]
 
 
-def _first_view(poses: Sequence[HeadPose]) -> dict[str, object]:
-    """From behind the camera's right shoulder, a little above; the heads in the middle."""
+def _first_view() -> dict[str, object]:
+    """From beside the camera's right shoulder, a little above, all of the scene in view.
+
+    Parallel projection: far heads are not drawn smaller than near ones.
+    """
     return {
-        "eye": {"x": 0.95, "y": -1.35, "z": 0.75},
+        "eye": {"x": 0.72, "y": -1.02, "z": 0.5},
         "up": {"x": 0.0, "y": 0.0, "z": 1.0},
-        "center": {"x": 0.0, "y": 0.1 if poses else 0.0, "z": 0.0},
+        "center": {"x": 0.0, "y": 0.0, "z": -0.05},
+        "projection": {"type": "orthographic"},
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from models.estimator import HeadPose
+from models.geometry.rotations import MIRROR_X
 from viewer.render.palette import LIGHT, RGB
 from viewer.render.shapes import Segments, Shape, Triangles
 
@@ -85,10 +86,22 @@ def shaded_mesh(
     return [Triangles(project_px(pose, vertices_cam_m)[triangles[order]], colours, alpha)]
 
 
+def lit_vertices(pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB) -> UInt8[Array, "v 3"]:
+    """Colours of the vertices as `shaded_mesh` has them, with the lamps changed over.
+
+    For views from the camera's right, where the strong lamp then stands.
+    """
+    vertices_cam_m = pose.vertices_cam_m()
+    _, flat = _facing(vertices_cam_m, triangles)
+    normals = _vertex_means(flat, triangles, len(vertices_cam_m))
+    hollow = _hollowness(vertices_cam_m, normals, triangles)
+    return _lit(normals @ MIRROR_X, -_unit(vertices_cam_m) @ MIRROR_X, hollow, colour)
+
+
 def _lit(
     normals: Float[Array, "f 3"], views: Float[Array, "f 3"], hollow: Float[Array, "f"], colour: RGB
-) -> Array:
-    """Lambert with two lamps, a soft highlight, darker hollows and rims. (f, 3) uint8."""
+) -> UInt8[Array, "f 3"]:
+    """Lambert with two lamps, a soft highlight, darker hollows and rims."""
     key, fill = (_unit(lamp[None])[0] for lamp in (KEY_LIGHT_CAM, FILL_LIGHT_CAM))
     level = AMBIENT + KEY * np.clip(normals @ key, 0, 1) + FILL * np.clip(normals @ fill, 0, 1)
     level *= 1.0 - np.clip(CAVITY * hollow, -0.12, 0.5)

@@ -115,6 +115,36 @@ def test_a_long_loss_gives_a_new_number_and_none_twice(head_world, straight_path
     assert history[-1] == {2: "ann"}
 
 
+def test_one_unreadable_frame_costs_one_frame_and_no_second_detection(head_world, straight_path):
+    def path(time_s):
+        blurred = 0.5 <= time_s < 0.5 + 0.9 / FPS
+        return None if blurred else straight_path((0, 0, 600))(time_s)
+
+    world = head_world({"ann": path})
+    history = run(world, frames(0.9))
+    assert [i for i, frame in enumerate(history) if frame != {1: "ann"}] == [15]
+    assert world.detections == 2
+
+
+def test_two_who_move_on_in_the_dark_are_told_apart_by_their_motion(head_world, straight_path):
+    """Hidden for 0.4 s in which they change places: the nearest place would be the wrong one."""
+
+    def path(sign):
+        def at(time_s):
+            dark = 0.6 <= time_s < 1.0
+            return (
+                None
+                if dark
+                else straight_path((-240 * sign, 50 * sign, 800), (300 * sign, 0, 0))(time_s)
+            )
+
+        return at
+
+    history = run(head_world({"ann": path(1), "bob": path(-1)}), frames(1.5))
+    assert len(history[-1]) == 2
+    assert owners(history) == {k: {v} for k, v in history[0].items()}
+
+
 def test_somebody_else_elsewhere_does_not_take_the_number_of_a_lost_face(head_world, straight_path):
     world = head_world(
         {
@@ -133,7 +163,7 @@ def test_leaving_the_picture_ends_the_track_there(head_world, straight_path):
 
 
 def test_two_tracks_on_one_face_become_one(head_world, straight_path):
-    """A second track begun on the same face goes; it is no person to wait for."""
+    """The younger one goes where both explain the face alike."""
     world = head_world({"ann": straight_path((0, 0, 600))})
     tracker = Tracker(TrackingOptions(), world.min_confidence)
     world.picture(0.0)
@@ -149,8 +179,8 @@ def test_two_tracks_on_one_face_become_one(head_world, straight_path):
     assert [track.track_id for track in tracker.visible] == [1]
 
 
-def test_a_turn_and_a_jump_of_a_lone_face_are_followed(head_world, straight_path):
-    """0.12 m within one frame: a cut in a video. Nobody else is there, so it is the same person."""
+def test_a_turn_and_a_jump_are_followed(head_world, straight_path):
+    """0.12 m and 40 degrees within one frame."""
     still, moved = straight_path((-60, 0, 600)), straight_path((60, 0, 600), yaw_deg=40)
     world = head_world({"ann": lambda t: still(t) if t < 1.0 else moved(t)})
     assert owners(run(world, frames(2.0))) == {1: {"ann"}}
@@ -196,12 +226,12 @@ def test_time_that_runs_back_starts_anew(head_world, straight_path):
     assert [list(frame) for frame in history] == [[1], [1], [1], [2], [2]]
 
 
-def test_a_moved_focal_length_slider_keeps_the_numbers(head_world, straight_path):
-    world = head_world({"ann": straight_path((60, 30, 600)), "bob": straight_path((-150, 0, 800))})
+def test_a_moved_focal_length_slider_keeps_the_numbers(head_world):
+    world = head_world({})
     pipeline = FramePipeline(world, world)
     ids = []
-    for i, t in enumerate(frames(1.0)):
-        camera = camera_from_horizontal_fov(world.size_wh_px, 60.0 - i / 2)
+    for i, t in enumerate(frames(0.5)):
+        camera = camera_from_horizontal_fov(world.size_wh_px, 60.0 if i < 8 else 35.0)
         # the picture stays: the same pixels under another K
         world.heads = {
             "ann": _same_pixels(world, (60, 30, 600), camera),
@@ -245,6 +275,31 @@ def test_numbers_follow_three_people_who_change_places(head_world, straight_path
     wrong = [(a, b) for a, b in itertools.pairwise(sorted(owners(history).items())) if a[1] == b[1]]
     assert all(len(names) == 1 for names in owners(history).values()), owners(history)
     assert not wrong and len(owners(history)) == 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crowd_rarely_changes_numbers(head_world, seed):
+    """Two to four people who sway across each other for 5 s."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 5))
+
+    def path(depth_mm):
+        reach_mm, x_mm = rng.uniform(100, 300) * depth_mm / 900, rng.uniform(-100, 100)
+        period_s, phase, y_mm = rng.uniform(2, 6), rng.uniform(0, 6.28), rng.uniform(-40, 40)
+        return lambda t: (
+            np.eye(3),
+            np.array([x_mm + reach_mm * np.sin(2 * np.pi * t / period_s + phase), y_mm, depth_mm]),
+        )
+
+    world = head_world({str(i): path(600.0 + 220 * i) for i in range(count)}, size_wh_px=(800, 480))
+    history = run(world, frames(5.0, 15.0))
+    off = 0
+    for track_id, names in owners(history).items():
+        on = [frame[track_id] for frame in history if track_id in frame]
+        off += len(on) - max(on.count(name) for name in names)
+    seen = sum(len(frame) for frame in history)
+    assert off <= 0.08 * seen
+    assert len(owners(history)) <= count + 2
 
 
 def test_options_are_checked():

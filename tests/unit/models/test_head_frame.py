@@ -1,7 +1,8 @@
-"""T_head_from_<model>: what the constants of models/weights.py are, and that they follow from templates.
+"""T_head_from_<model>: what the constants of models/weights.py are, and that they follow from
+templates.
 
-The alignment uses the 51 inner iBUG landmarks (brows, eyes, nose, mouth; the jaw line is a silhouette
-in one template and fixed vertices in the other) and no photo.
+The alignment uses the 51 inner iBUG landmarks (brows, eyes, nose, mouth; the jaw line is a
+silhouette in one template and fixed vertices in the other) and no photo.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def rotation_onto(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def bfm_68(shared_data: Path) -> np.ndarray:
-    """Mean 68 landmarks of 300W-LP's face model, metres, our axes (its own: y up, z to the camera)."""
+    """Mean 68 landmarks of 300W-LP's face model, metres, our axes (its own: y up, z to the
+    camera)."""
     return np.loadtxt(shared_data / "bfm68" / "u_base.txt").reshape(68, 3) / 1e6 @ GL_FROM_CV
 
 
