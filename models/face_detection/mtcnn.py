@@ -9,6 +9,7 @@ from facenet_pytorch import MTCNN
 from jaxtyping import UInt8
 
 from models.face_detection.base import FaceDetections
+from models.threads import one_thread
 
 Array = np.ndarray
 
@@ -75,7 +76,8 @@ class MtcnnDetector:
         if min(small.shape[:2]) < min_face_px:
             return FaceDetections.empty()
         network = self._network(min_face_px, thresholds)
-        boxes, scores, points = network.detect(np.ascontiguousarray(small), landmarks=True)
+        with one_thread():
+            boxes, scores, points = network.detect(np.ascontiguousarray(small), landmarks=True)
         if boxes is None or len(boxes) == 0:
             return FaceDetections.empty()
         scores = np.asarray(scores, np.float64)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from models.geometry.boxes import ray_box_from_points
 from models.geometry.cameras import Camera
 from models.geometry.rotations import MIRROR_X
+from models.threads import one_thread
 from models.trg.network import Trg
 from models.trg.preprocess import (
     cut_crop,
@@ -20,6 +21,9 @@ from models.trg.preprocess import (
 )
 
 Array = np.ndarray
+
+SMALL_PARAMETERS, ONE_THREAD_CROPS = 10_000_000, 8
+"""A smaller network on so few crops runs on one processor thread, see `models.threads`."""
 
 MAX_BATCH = 64
 """Crops in one pass of the network; more take several, so that a crowd does not fill the memory."""
@@ -95,6 +99,7 @@ class PoseModel:
         self.config = network.config
         self._T_head_from_model = T_head_from_model
         self._bf16 = bf16
+        self._is_small = sum(p.numel() for p in network.parameters()) < SMALL_PARAMETERS
         self._network = network.eval().to(device, memory_format=torch.channels_last)
 
     def predict(
@@ -160,7 +165,11 @@ class PoseModel:
             crops[i] = cut_crop(image_rgb, camera, box, self.config, mirror=bool(mirrored[i]))
         seen = np.where(mirrored[:, None], mirrored_ray_box(boxes), boxes)
         K, box_info = virtual_camera_inputs(seen, size_px)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self._bf16):
+        with (
+            one_thread(wanted=self._is_small and n <= ONE_THREAD_CROPS),
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, self._bf16),
+        ):
             image = normalise_crops(torch.from_numpy(crops).to(self.device), self.config)
             iterates = self._network(
                 image,

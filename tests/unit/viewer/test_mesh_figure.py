@@ -31,6 +31,9 @@ def test_heads_stand_in_metres_where_they_are(make_pose, head_mesh) -> None:
     for mesh, pose in zip(meshes, poses, strict=True):
         np.testing.assert_allclose(cam_points(mesh), pose.vertices_cam_m())
         np.testing.assert_array_equal(np.stack([mesh.i, mesh.j, mesh.k], 1), head_mesh.triangles)
+        light = np.array([sum(bytes.fromhex(one[1:])) for one in mesh.vertexcolor])
+        assert light.shape == (len(pose.vertices_head_m),)
+        assert np.ptp(light) > 200, "lit, not flat"
         assert f"yaw {pose.ypr_deg.yaw_deg:.1f}" in mesh.hovertemplate
 
 
