@@ -23,6 +23,7 @@ from demo_app.inference.smoothing import SmoothingOptions
 from demo_app.inference.video import VideoOutputs, process_video
 from demo_app.inference.video_reader import VideoError
 from models.estimator import HeadPoseEstimator
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_VIDEO
 from models.geometry.cameras import DEFAULT_HORIZONTAL_FOV_DEG, CameraError
 from viewer.render.mesh_glb import glb_from_poses
 from viewer.render.overlay import OverlayOptions, build_draw_list, draw_overlay
@@ -90,7 +91,7 @@ def _predict_one(job: PredictJob, estimator: HeadPoseEstimator, file: InputFile,
     options = PipelineOptions(smoothing=SmoothingOptions() if job.smooth else None)
     if file.kind == "video":
         video_pipeline = FramePipeline(
-            estimator, estimator.detector.with_min_face_fraction(1 / 32), options
+            estimator, estimator.detector.with_min_face_fraction(MIN_FACE_FRACTION_VIDEO), options
         )
         return _predict_video(job, video_pipeline, file.path, stem)
     return _predict_image(

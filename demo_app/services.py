@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import threading
@@ -20,10 +21,12 @@ from demo_app.inference.pipeline import FramePipeline, PipelineOptions
 from demo_app.inference.zero import NeutralPose
 from models.estimator import HeadPoseEstimator
 from models.face_detection.base import FaceDetections, FaceDetector
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_STILL
 from models.trg.checkpoints import CheckpointError
 from models.weights import describe_models
 
 Array = np.ndarray
+LOG = logging.getLogger(__name__)
 Neutrals = dict[int, NeutralPose]
 LoadEstimator = Callable[[str, str | None], HeadPoseEstimator]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -33,14 +36,22 @@ GPU_SECONDS = 30
 
 
 class SharedDetector:
-    """The detector of a `SharedEstimator`; takes turns with it."""
+    """The detector of a `SharedEstimator`; takes turns with it.
 
-    def __init__(self, owner: SharedEstimator) -> None:
+    min_face_fraction: see `MtcnnDetector`.
+    """
+
+    def __init__(
+        self, owner: SharedEstimator, min_face_fraction: float = MIN_FACE_FRACTION_STILL
+    ) -> None:
         self._owner = owner
+        self._min_face_fraction = min_face_fraction
 
     def detect(self, image_rgb: Array, lenient: bool = False) -> FaceDetections:
         """As `MtcnnDetector.detect`."""
-        return self._owner.call("detect", image_rgb, lenient=lenient)
+        return self._owner.call(
+            "detect", image_rgb, lenient=lenient, min_face_fraction=self._min_face_fraction
+        )
 
 
 class SharedEstimator:
@@ -83,7 +94,8 @@ class Visitor:
     """One open page: its results, its zero, its running job.
 
     folder: everything written for this visitor; goes with the visitor.
-    results, neutrals: what each input last gave, and the zeros set on it, by the input's name.
+    results, neutrals, shown: what each input last gave, the zeros set on it, and which of its
+        frames was shown last, by the input's name.
     stream: what the webcam without websocket needs between two frames.
     cancelled: asks the running job to end with what it has. working: held by that job.
     """
@@ -91,6 +103,7 @@ class Visitor:
     folder: Path
     results: dict[str, Any] = field(default_factory=dict)
     neutrals: dict[str, Neutrals] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
     stream: Any = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     working: threading.Lock = field(default_factory=threading.Lock)
@@ -107,6 +120,7 @@ class Visitor:
         earlier = self.results.get(source)
         self.results[source] = results
         self.neutrals.pop(source, None)
+        self.shown.pop(source, None)
         if earlier is not None:
             shutil.rmtree(earlier.folder, ignore_errors=True)
 
@@ -213,10 +227,29 @@ class Services:
                 self._estimators[name] = SharedEstimator(inner, self._on_gpu)
             return self._estimators[name]
 
-    def pipeline(self, name: str, options: PipelineOptions | None = None) -> FramePipeline:
+    def pipeline(
+        self,
+        name: str,
+        options: PipelineOptions | None = None,
+        min_face_fraction: float = MIN_FACE_FRACTION_STILL,
+    ) -> FramePipeline:
         """A pipeline of one's own on the shared network. Raises as `estimator`."""
         estimator = self.estimator(name)
-        return FramePipeline(estimator, estimator.detector, options)
+        return FramePipeline(estimator, SharedDetector(estimator, min_face_fraction), options)
+
+    def warm_up(self) -> None:
+        """Load the default network beside the start of the server, so that nobody waits for it."""
+        if not self.config.zero_gpu:
+            name = self.config.default_model
+            threading.Thread(
+                target=self._warm_up, args=(name,), name="warm up", daemon=True
+            ).start()
+
+    def _warm_up(self, name: str) -> None:
+        try:
+            self.estimator(name).predict(np.zeros((240, 320, 3), np.uint8))
+        except ValueError as error:  # said again to the visitor who wants this network
+            LOG.warning("the network %s cannot be loaded: %s", name, error)
 
     def model_list(self) -> list[dict[str, Any]]:
         """Every network with what it lacks, as plain values."""

@@ -20,7 +20,8 @@ TITLE = "TRG Studio"
 
 HEADER = """<header class="brand"><svg viewBox="0 0 32 32" aria-hidden="true">
 <circle cx="16" cy="14" r="8"/><path d="M16 14 26 9M16 14v13M16 14l-6 5"/></svg>
-<div><h1>TRG Studio</h1><p>Where a head is and where it looks, in metres and degrees</p></div></header>"""
+<div><h1>TRG Studio</h1>
+<p>Where a head is and where it looks, in metres and degrees</p></div></header>"""
 
 CACHE_EVERY_S, CACHE_AGE_S = 1800, 6 * 3600
 
@@ -81,6 +82,7 @@ def serve(config: AppConfig) -> None:
     """Build the page and serve it until the process is asked to end."""
     services = Services(config)
     try:
+        services.warm_up()
         build_app(services).launch(**launch_options(services))
     finally:
         services.close()

@@ -23,6 +23,7 @@ from demo_app.inference.pipeline import FramePipeline
 from demo_app.inference.records import FrameResult
 from demo_app.inference.video import VideoOutputs, process_video
 from demo_app.services import Neutrals, Services, Visitor
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_VIDEO
 from models.geometry.cameras import Camera
 from viewer.render.overlay import draw_overlay
 
@@ -42,7 +43,7 @@ def predict_video(
     name: what the user calls the file; it stands in the rows.
     Raises: VideoError, CameraError, CheckpointError, BusyError.
     """
-    pipeline = services.pipeline(options.model, options.pipeline_options())
+    pipeline = services.pipeline(options.model, options.pipeline_options(), MIN_FACE_FRACTION_VIDEO)
     folder = visitor.new_folder(VIDEO)
 
     def work(report: Report, cancelled: Cancelled) -> VideoResult:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -15,6 +17,7 @@ from demo_app.actions.views import preview_image, table_html
 from demo_app.inference.camera_choice import camera_for_size
 from demo_app.inference.pipeline import FramePipeline
 from demo_app.services import Services, Visitor
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_WEBCAM
 
 Array = np.ndarray
 
@@ -33,16 +36,30 @@ def stream_frame(
     visitor: Visitor,
     image_rgb: UInt8[Array, "h w 3"],
     options: PoseOptions,
-) -> tuple[UInt8[Array, "h w 3"], str]:
-    """The annotated frame and its table. Raises: CameraError, CheckpointError."""
+) -> tuple[str, str]:
+    """The annotated frame and its table as HTML; the picture is inside, so no file is written.
+
+    Raises: CameraError, CheckpointError.
+    """
     made_for = (options.model, options.smoothing, options.smoothing_strength)
     stream = visitor.stream
     if stream is None or stream.made_for != made_for:
-        pipeline = services.pipeline(options.model, options.pipeline_options(uncertainty=False))
+        pipeline = services.pipeline(
+            options.model,
+            options.pipeline_options(uncertainty=False),
+            MIN_FACE_FRACTION_WEBCAM,
+        )
         stream = visitor.stream = Stream(pipeline, made_for)
     camera = camera_for_size((image_rgb.shape[1], image_rgb.shape[0]), options.camera_choice())
     result = stream.pipeline.process(image_rgb, stream.frames, time.monotonic(), camera)
     stream.frames += 1
     estimator = stream.pipeline.estimator
     shown = ShownFrame(image_rgb, result, estimator.triangles, estimator.model.label, "webcam")
-    return preview_image(shown, options, {}), table_html(shown, options, {})
+    return _picture_html(preview_image(shown, options, {})), table_html(shown, options, {})
+
+
+def _picture_html(image_rgb: UInt8[Array, "h w 3"]) -> str:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+    text = base64.b64encode(data.tobytes()).decode()
+    source = f"data:image/jpeg;base64,{text}"
+    return f'<img class="streamed" alt="Webcam picture with head poses" src="{source}">'

@@ -66,6 +66,7 @@ def build_view(
     Raises: NothingToDoError where there are none, ImageError and VideoError where the file is gone.
     """
     results, shown = _shown(visitor, source, index)
+    visitor.shown[source] = index
     folder = _fresh_folder(results.folder)
     return View(
         status=status_html(shown, getattr(results, "seconds", None)),

@@ -10,18 +10,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from viewer.render.overlay import OverlayOptions, build_draw_list, draw_overlay
 
 from demo_app.benchmarks.timing import machine, p50_p95, time_calls_ms
 from demo_app.inference.images import read_image
 from demo_app.inference.pipeline import FramePipeline
 from models.estimator import TRACKING_VIEWS, HeadPoseEstimator
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_WEBCAM
 from models.geometry.cameras import WEBCAM_HORIZONTAL_FOV_DEG, Camera, camera_from_horizontal_fov
 from models.trg.config import TrgConfig
 from models.trg.network import Trg
 from models.trg.pose_model import PoseMesh, PoseModel
 from models.trg.preprocess import cut_crop
 from models.weights import MODELS, REPOSITORY_ROOT, describe_models
+from viewer.render.overlay import OverlayOptions, build_draw_list, draw_overlay
 
 SIZE_WH_PX = (640, 480)
 FACE_CENTRE_PX, FACE_SCALE = (224.0, 118.0), 1.6
@@ -65,7 +66,7 @@ def run_pose_benchmark(threads: int = 2, frames: int = 150) -> dict[str, object]
 def _end_to_end(
     estimator: HeadPoseEstimator, pictures: list[np.ndarray], camera: Camera
 ) -> dict[str, object]:
-    detector = estimator.detector.with_min_face_fraction(1 / 10)
+    detector = estimator.detector.with_min_face_fraction(MIN_FACE_FRACTION_WEBCAM)
     pipeline = FramePipeline(estimator, detector)
     clock = iter(range(10**9))
 
@@ -98,7 +99,7 @@ def _stages(
 ) -> dict[str, tuple[float, float]]:
     pose = estimator.predict(picture, camera)[0]
     box = estimator.ray_box_from_pose(pose)
-    webcam_detector = estimator.detector.with_min_face_fraction(1 / 10)
+    webcam_detector = estimator.detector.with_min_face_fraction(MIN_FACE_FRACTION_WEBCAM)
     options = OverlayOptions(mesh="wireframe")
 
     def draw() -> None:

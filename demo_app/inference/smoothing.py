@@ -135,8 +135,8 @@ class OutlierGate:
     def judge(
         self, R: Float[Array, "3 3"], t_m: Float[Array, "3"], time_s: float
     ) -> Literal["good", "held", "jump"]:
-        """held: keep the last pose. jump: too far, but seen so often in a row that it is believed.
-        """
+        """held: keep the last pose. jump: too far, but seen so often in a row that it is
+        believed."""
         far = self._good is not None and self._is_far(*self._good, R, t_m, time_s)
         if far and self._held < self._options.max_held_frames:
             self._held += 1

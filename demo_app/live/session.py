@@ -17,6 +17,7 @@ from demo_app.inference.zero import NeutralPose, neutral_from_poses
 from demo_app.live.messages import LiveCommand, LiveFrame, decode_jpeg
 from demo_app.services import Services
 from models.estimator import HeadPose
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_WEBCAM
 
 ZERO_FRAMES = 8
 """A zero is the mean over so many frames before the button was pressed."""
@@ -69,7 +70,9 @@ class LiveSession:
         wanted = (options.model, options.smoothing, options.smoothing_strength)
         if self._pipeline is None or wanted != self._pipeline_options:
             self._pipeline = self._services.pipeline(
-                options.model, options.pipeline_options(uncertainty=False)
+                options.model,
+                options.pipeline_options(uncertainty=False),
+                MIN_FACE_FRACTION_WEBCAM,
             )
             self._pipeline_options = wanted
             self._neutrals, self._recent = {}, {}

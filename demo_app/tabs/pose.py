@@ -105,7 +105,8 @@ def _connect_tab(pose: PoseComponents, source: str, tab: gr.Tab, services: Servi
             return pose_view.hidden(pose_view.empty_html(source))
         try:
             checked = PoseOptions(*options).checked()
-            return pose_view.shown(source, 0, build_view(visitor, source, 0, checked))
+            index = visitor.shown.get(source, 0)
+            return pose_view.shown(source, index, build_view(visitor, source, index, checked))
         except EXPLAINED as error:
             return pose_view.failed(error)
 

@@ -27,14 +27,14 @@ class LiveComponents:
 
     component: gr.HTML
     camera: gr.Image
-    annotated: gr.Image
+    annotated: gr.HTML
     table: gr.HTML
 
 
 class StreamUpdate(NamedTuple):
     """New values of the fallback's outputs."""
 
-    annotated: np.ndarray | None
+    annotated: str
     table: str
 
 
@@ -53,7 +53,7 @@ def build_output() -> LiveComponents:
         elem_id="pose-live",
     )
     with gr.Accordion(
-        "Without websocket (slower, for networks that refuse it)",
+        "Without websocket (slower)",
         open=False,
         elem_classes="panel",
         elem_id="pose-live-fallback",
@@ -67,9 +67,7 @@ def build_output() -> LiveComponents:
                 webcam_options=gr.WebcamOptions(mirror=False),
                 elem_id="pose-stream",
             )
-            annotated = gr.Image(
-                label="Heads", interactive=False, format="jpeg", streaming=True, buttons=[]
-            )
+            annotated = gr.HTML(apply_default_css=False)
         table = gr.HTML(apply_default_css=False)
     return LiveComponents(component, camera, annotated, table)
 
@@ -83,7 +81,7 @@ def connect(live: LiveComponents, options: OptionComponents, services: Services)
 
     def on_stream(request: gr.Request, frame: np.ndarray | None, *options: Any) -> StreamUpdate:
         if frame is None:
-            return StreamUpdate(None, "")
+            return StreamUpdate("", "")
         with explaining():
             checked = PoseOptions(*options).checked()
             visitor = services.visitors.get(request.session_hash)

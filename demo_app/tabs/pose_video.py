@@ -224,7 +224,7 @@ def connect(
     }
     started = video.start.click(on_start, [video.video, *inputs], video.outputs(), **job, **hidden)
     started.then(on_frame, **show)
-    video.frame.release(on_frame, **show)
+    video.frame.input(on_frame, **show)
     video.redraw.click(on_redraw, inputs, video.outputs(), **job, **hidden)
     switches.convention.change(
         on_convention, [view.source, *inputs], video.plot, api_visibility="private", **hidden

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -240,18 +240,18 @@ def connect(view: ViewComponents, options: OptionComponents, services: Services)
     for switch in (switches.layers, switches.mesh, switches.mirror):
         switch.change(on_draw, inputs, view.drawing(), trigger_mode="always_last", **quiet)
     with_face = [view.source, view.index, view.face, *switches.inputs()]
-    switches.convention.change(on_numbers, with_face, view.numbers(), **quiet)
     view.face.input(on_numbers, with_face, view.numbers(), **quiet)
-    _connect_zero(view, options, services, with_face, on_numbers)
+    renumbering = [switches.convention.change, *_connect_zero(view, options, services)]
+    for event in renumbering:
+        event(on_numbers, with_face, view.numbers(), **quiet).then(
+            on_draw, inputs, view.drawing(), **quiet
+        )
 
 
 def _connect_zero(
-    view: ViewComponents,
-    options: OptionComponents,
-    services: Services,
-    inputs: Sequence[gr.blocks.Block],
-    on_numbers: Any,
-) -> None:
+    view: ViewComponents, options: OptionComponents, services: Services
+) -> list[Callable[..., Any]]:
+    """Set and clear the zero; returns the events after which numbers are other ones."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
 
     def on_set_zero(request: gr.Request, source: str, index: int) -> str:
@@ -262,13 +262,11 @@ def _connect_zero(
             return notice_html(str(error), "warning")
 
     def on_clear_zero(request: gr.Request, source: str) -> str:
-        return (
-            f'<p class="hint">{clear_zero(services.visitors.get(request.session_hash), source)}</p>'
-        )
+        visitor = services.visitors.get(request.session_hash)
+        return f'<p class="hint">{clear_zero(visitor, source)}</p>'
 
-    changed = [
-        options.set_zero.click(on_set_zero, [view.source, view.index], options.zero_note, **quiet),
-        options.clear_zero.click(on_clear_zero, view.source, options.zero_note, **quiet),
-    ]
-    for event in changed:
-        event.then(on_numbers, inputs, view.numbers(), **quiet)
+    was_set = options.set_zero.click(
+        on_set_zero, [view.source, view.index], options.zero_note, **quiet
+    )
+    was_cleared = options.clear_zero.click(on_clear_zero, view.source, options.zero_note, **quiet)
+    return [was_set.then, was_cleared.then]

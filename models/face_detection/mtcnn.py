@@ -23,6 +23,10 @@ face."""
 WORKING_SIDE_PX = 1280
 """Larger pictures are searched at this size of their longer side."""
 
+MIN_FACE_FRACTION_STILL, MIN_FACE_FRACTION_VIDEO, MIN_FACE_FRACTION_WEBCAM = 1 / 64, 1 / 32, 1 / 10
+"""Smallest face that is looked for, as a part of the longer image side. The work grows with its
+inverse square: the first finds the faces of a group photo, the last one in front of a webcam."""
+
 _STEP = 8
 """`min_face_size` is rounded down to a step, so that few detectors are built."""
 
@@ -30,28 +34,34 @@ _STEP = 8
 class MtcnnDetector:
     """Finds faces with MTCNN (Zhang et al. 2016); the weights are inside the facenet-pytorch wheel.
 
-    min_face_fraction: smallest face that is looked for, as a part of the longer image side. The
-        work grows with its inverse square: 1/64 finds the faces of a group photo, 1/10 is for a
-        webcam.
+    min_face_fraction: smallest face that is looked for, see `MIN_FACE_FRACTION_STILL`.
     """
 
-    def __init__(self, device: str | torch.device = "cpu", min_face_fraction: float = 1 / 64):
+    def __init__(
+        self, device: str | torch.device = "cpu", min_face_fraction: float = MIN_FACE_FRACTION_STILL
+    ):
         self._device = torch.device(device)
         self._min_face_fraction = min_face_fraction
         self._networks: dict[tuple[int, tuple[float, ...]], MTCNN] = {}
 
     def with_min_face_fraction(self, min_face_fraction: float) -> MtcnnDetector:
-        """The same detector for other face sizes."""
+        """The same detector for other face sizes, see `MIN_FACE_FRACTION_*`."""
         return MtcnnDetector(self._device, min_face_fraction)
 
     def detect(
-        self, image_rgb: UInt8[Array, "height width 3"], *, lenient: bool = False
+        self,
+        image_rgb: UInt8[Array, "height width 3"],
+        *,
+        lenient: bool = False,
+        min_face_fraction: float | None = None,
     ) -> FaceDetections:
         """Faces, best first.
 
         lenient: lower thresholds, on the picture with a border, for faces that are cut off or seen
-        from the side.
+            from the side.
+        min_face_fraction: another than the detector's own.
         """
+        fraction = min_face_fraction or self._min_face_fraction
         longest_px = max(image_rgb.shape[:2])
         scale = min(1.0, WORKING_SIDE_PX / longest_px)
         small = image_rgb
@@ -72,7 +82,7 @@ class MtcnnDetector:
                 value=(127, 127, 127),
             )
         thresholds = LENIENT_THRESHOLDS if lenient else THRESHOLDS
-        min_face_px = max(20, int(scale * longest_px * self._min_face_fraction) // _STEP * _STEP)
+        min_face_px = max(20, int(scale * longest_px * fraction) // _STEP * _STEP)
         if min(small.shape[:2]) < min_face_px:
             return FaceDetections.empty()
         network = self._network(min_face_px, thresholds)

@@ -1,4 +1,4 @@
-"""Identities in a made-up world: crossings, occlusion, loss, re-entry, collapse, and detector thrift."""
+"""Identities in a made-up world: crossings, occlusion, loss, re-entry, collapse, thrift."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_one_still_face_keeps_number_1_and_the_detector_rests(head_world, straig
 def test_two_that_pass_each_other_keep_their_numbers(
     head_world, straight_path, fps, rear_mm, speed_mm_s
 ):
-    """The rear face is hidden altogether for a while; the crops of both tracks then show the front one."""
+    """The rear face is hidden for a while; the crops of both tracks then show the front one."""
     seconds = 520 / speed_mm_s
     world = head_world(
         {
@@ -202,7 +202,10 @@ def test_somebody_who_appears_is_found_within_a_second(head_world, straight_path
 
 def test_max_faces_limits_tracks_and_the_detector(head_world, straight_path):
     world = head_world(
-        {name: straight_path((x, 0, 900)) for name, x in zip("abcd", (-350, -120, 120, 350))}
+        {
+            name: straight_path((x, 0, 900))
+            for name, x in zip("abcd", (-350, -120, 120, 350), strict=True)
+        }
     )
     options = PipelineOptions(tracking=TrackingOptions(max_faces=2))
     history = run(world, frames(3.0), options)
@@ -277,11 +280,9 @@ def test_numbers_follow_three_people_who_change_places(head_world, straight_path
     assert not wrong and len(owners(history)) == 3
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_crowd_rarely_changes_numbers(head_world, seed):
-    """Two to four people who sway across each other for 5 s."""
-    rng = np.random.default_rng(seed)
-    count = int(rng.integers(2, 5))
+def test_a_crowd_rarely_changes_numbers(head_world):
+    """Two to four people who sway across each other for 5 s, six times: harder than most."""
+    rng = np.random.default_rng(4)
 
     def path(depth_mm):
         reach_mm, x_mm = rng.uniform(100, 300) * depth_mm / 900, rng.uniform(-100, 100)
@@ -291,15 +292,19 @@ def test_a_crowd_rarely_changes_numbers(head_world, seed):
             np.array([x_mm + reach_mm * np.sin(2 * np.pi * t / period_s + phase), y_mm, depth_mm]),
         )
 
-    world = head_world({str(i): path(600.0 + 220 * i) for i in range(count)}, size_wh_px=(800, 480))
-    history = run(world, frames(5.0, 15.0))
-    off = 0
-    for track_id, names in owners(history).items():
-        on = [frame[track_id] for frame in history if track_id in frame]
-        off += len(on) - max(on.count(name) for name in names)
-    seen = sum(len(frame) for frame in history)
-    assert off <= 0.08 * seen
-    assert len(owners(history)) <= count + 2
+    on_another = seen = numbers_too_many = 0
+    for count in (2, 2, 3, 3, 3, 4):
+        world = head_world(
+            {str(i): path(600.0 + 220 * i) for i in range(count)}, size_wh_px=(800, 480)
+        )
+        history = run(world, frames(5.0, 15.0))
+        for track_id in owners(history):
+            names = [frame[track_id] for frame in history if track_id in frame]
+            on_another += len(names) - max(names.count(name) for name in names)
+            seen += len(names)
+        numbers_too_many += len(owners(history)) - count
+    assert on_another < 0.06 * seen
+    assert numbers_too_many <= 3
 
 
 def test_options_are_checked():
