@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Set before torch loads OpenMP: on two cores shared with a browser, threads that spin while they wait
-# for each other made one frame take seconds instead of 30 ms.
+# Set before torch loads OpenMP: on two cores shared with a browser, threads that spin while they
+# wait for each other made one frame take seconds instead of 30 ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1", "[::1]")

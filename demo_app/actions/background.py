@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from demo_app.services import Visitor
@@ -39,6 +42,15 @@ class Progress:
         return max(0, self.total - self.done) / max(self.per_s, 1e-6)
 
 
+@contextmanager
+def removed_on_error(folder: Path) -> Iterator[None]:
+    """The folder goes if what is done within fails or is interrupted."""
+    with ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield
+        cleanup.pop_all()
+
+
 class Job(Generic[Result]):
     """Runs `work(report, cancelled)` in a thread; `watch` yields its progress and then its result.
 
@@ -52,9 +64,6 @@ class Job(Generic[Result]):
     ) -> None:
         self._visitor, self._work = visitor, work
         self._done, self._total = 0, None
-        self._result: Result | None = None
-        self._error: BaseException | None = None
-        self._finished = threading.Event()
 
     def watch(self) -> Iterator[Progress | Result]:
         """Progress several times a second, the result at last; closing it early cancels the job.
@@ -65,27 +74,22 @@ class Job(Generic[Result]):
             raise BusyError("A job of yours is still running: wait for it, or cancel it first.")
         self._visitor.cancelled.clear()
         began_s = time.monotonic()
-        thread = threading.Thread(target=self._run, name="job", daemon=True)
-        thread.start()
+        executor = ThreadPoolExecutor(1, "job")
+        job = executor.submit(self._run)
+        executor.shutdown(wait=False)
         try:
-            while not self._finished.wait(LOOK_EVERY_S):
+            while not wait([job], LOOK_EVERY_S).done:
                 yield Progress(self._done, self._total, time.monotonic() - began_s)
         finally:
-            if not self._finished.is_set():
+            if not job.done():
                 self._visitor.cancelled.set()
-        thread.join()
-        if self._error is not None:
-            raise self._error
-        yield self._result
+        yield job.result()
 
     def _report(self, done: int, total: int | None) -> None:
         self._done, self._total = done, total
 
-    def _run(self) -> None:
+    def _run(self) -> Result:
         try:
-            self._result = self._work(self._report, self._visitor.cancelled.is_set)
-        except BaseException as error:  # noqa: BLE001 raised again by `watch`, in the caller's thread
-            self._error = error
+            return self._work(self._report, self._visitor.cancelled.is_set)
         finally:
             self._visitor.working.release()
-            self._finished.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 
-from demo_app.actions.background import Job, Progress
+from demo_app.actions.background import Job, Progress, removed_on_error
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.predict_picture import NothingToDoError
 from demo_app.actions.results import FolderResult, ShownFrame
@@ -85,11 +84,8 @@ def predict_pictures(
             model_label=pipeline.estimator.model.label,
             problems=list(notes),
         )
-        try:
+        with removed_on_error(folder):
             _work_through(pictures[:MAX_PICTURES], pipeline, options, result, report, cancelled)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         if len(pictures) > MAX_PICTURES:
             result.problems.append(f"Only the first {MAX_PICTURES} pictures were taken.")
         visitor.keep(FOLDER, result)

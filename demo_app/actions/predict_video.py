@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from demo_app.actions.background import Job, Progress
+from demo_app.actions.background import Job, Progress, removed_on_error
 from demo_app.actions.drawing import draw_list_of
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.pose_store import PoseStore
@@ -47,11 +47,8 @@ def predict_video(
     folder = visitor.new_folder(VIDEO)
 
     def work(report: Report, cancelled: Cancelled) -> VideoResult:
-        try:
+        with removed_on_error(folder):
             result = _work_through(Path(path), name, pipeline, options, folder, report, cancelled)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         visitor.keep(VIDEO, result)
         return result
 

@@ -152,21 +152,23 @@ def _finished(result: VideoResult, frame: int, options: PoseOptions) -> VideoUpd
     )
 
 
-def connect(
-    video: VideoComponents, options: OptionComponents, view: ViewComponents, services: Services
-) -> None:
-    """Start, Cancel and the choice of the frame."""
-    switches = options.switches
+class _Handlers:
+    """What the buttons of this input do; values in, updates out."""
 
-    def on_start(request: gr.Request, given: Upload | None, *options: Any) -> Iterator[VideoUpdate]:
-        visitor = services.visitors.get(request.session_hash)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def start(
+        self, request: gr.Request, given: Upload | None, *options: Any
+    ) -> Iterator[VideoUpdate]:
+        visitor = self._services.visitors.get(request.session_hash)
         if given is None:
             yield _idle(progress=notice_html("Give a video first.", "warning"))
             return
         yield _working('<p class="status">Loading the network …</p>', cancellable=False)
         try:
             checked = PoseOptions(*options).checked()
-            for news in predict_video(services, visitor, given.path, given.name, checked):
+            for news in predict_video(self._services, visitor, given.path, given.name, checked):
                 if isinstance(news, Progress):
                     yield _working(progress_html(news, "frames"))
                 else:
@@ -174,8 +176,8 @@ def connect(
         except (*EXPLAINED, BusyError) as error:
             yield _idle(progress=notice_html(str(error)))
 
-    def on_redraw(request: gr.Request, *options: Any) -> Iterator[VideoUpdate]:
-        visitor = services.visitors.get(request.session_hash)
+    def redraw(self, request: gr.Request, *options: Any) -> Iterator[VideoUpdate]:
+        visitor = self._services.visitors.get(request.session_hash)
         try:
             checked = PoseOptions(*options).checked()
             for news in redraw_video(visitor, checked):
@@ -188,8 +190,8 @@ def connect(
         except (*EXPLAINED, BusyError) as error:
             yield _idle(progress=notice_html(str(error), "warning"))
 
-    def on_frame(request: gr.Request, frame: float, *options: Any) -> ViewUpdate:
-        visitor = services.visitors.get(request.session_hash)
+    def frame(self, request: gr.Request, frame: float, *options: Any) -> ViewUpdate:
+        visitor = self._services.visitors.get(request.session_hash)
         if VIDEO not in visitor.results:
             return pose_view.unchanged()
         try:
@@ -200,17 +202,24 @@ def connect(
         except EXPLAINED as error:
             return pose_view.failed(error)
 
-    def on_cancel(request: gr.Request) -> gr.Button:
-        services.visitors.get(request.session_hash).cancelled.set()
+    def cancel(self, request: gr.Request) -> gr.Button:
+        self._services.visitors.get(request.session_hash).cancelled.set()
         return gr.Button(interactive=False)
 
-    def on_convention(request: gr.Request, source: str, *options: Any) -> Any:
-        result = services.visitors.get(request.session_hash).results.get(VIDEO)
+    def convention(self, request: gr.Request, source: str, *options: Any) -> Any:
+        result = self._services.visitors.get(request.session_hash).results.get(VIDEO)
         if result is None or source != VIDEO:
             return gr.skip()
         with explaining():
             return time_figure_json(result, PoseOptions(*options).checked())
 
+
+def connect(
+    video: VideoComponents, options: OptionComponents, view: ViewComponents, services: Services
+) -> None:
+    """Start, Cancel and the choice of the frame."""
+    switches = options.switches
+    do = _Handlers(services)
     job = {"api_visibility": "private", "concurrency_id": "jobs", "concurrency_limit": 2}
     hidden = {"show_progress": "hidden"}
     inputs = switches.inputs()
@@ -222,13 +231,13 @@ def connect(
         "show_progress": "minimal",
         "show_progress_on": view.status,
     }
-    started = video.start.click(on_start, [video.video, *inputs], video.outputs(), **job, **hidden)
-    started.then(on_frame, **show)
-    video.frame.input(on_frame, **show)
-    video.redraw.click(on_redraw, inputs, video.outputs(), **job, **hidden)
+    started = video.start.click(do.start, [video.video, *inputs], video.outputs(), **job, **hidden)
+    started.then(do.frame, **show)
+    video.frame.input(do.frame, **show)
+    video.redraw.click(do.redraw, inputs, video.outputs(), **job, **hidden)
     switches.convention.change(
-        on_convention, [view.source, *inputs], video.plot, api_visibility="private", **hidden
+        do.convention, [view.source, *inputs], video.plot, api_visibility="private", **hidden
     )
     video.cancel.click(
-        on_cancel, None, video.cancel, queue=False, api_visibility="private", **hidden
+        do.cancel, None, video.cancel, queue=False, api_visibility="private", **hidden
     )

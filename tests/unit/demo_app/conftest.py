@@ -1,10 +1,13 @@
-"""A made-up world of heads with known poses: stands in for the detector and the pose network."""
+"""A made-up world of heads with known poses, and videos that are made on the spot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -197,3 +200,80 @@ def head_world() -> type[HeadWorld]:
 @pytest.fixture
 def straight_path() -> Callable[..., Path3]:
     return straight
+
+
+def made_picture(index: int, size_wh_px: tuple[int, int]) -> Array:
+    """Brighter with every frame, red at the top left and blue elsewhere."""
+    width, height = size_wh_px
+    image = np.full((height, width, 3), (0, 0, 120))
+    image[: height // 3, : width // 3] = (200, 0, 0)
+    return np.minimum(image + min(8 * index, 120), 255).astype(np.uint8)
+
+
+def tone(seconds: float, rate_hz: int = 44100) -> av.AudioFrame:
+    """440 Hz, mono."""
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate_hz)) / rate_hz)
+    frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+    frame.sample_rate, frame.pts = rate_hz, 0
+    return frame
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a small video and returns its path."""
+
+    def make(
+        name: str = "made.mp4",
+        frames: int = 10,
+        fps: Fraction = Fraction(30),
+        size_wh_px: tuple[int, int] = (64, 48),
+        pts: Sequence[int] | None = None,
+        time_base: Fraction | None = None,
+        sound: str | None = None,
+        sound_s: float = 1.0,
+        pixel_aspect: Fraction | None = None,
+        key_every: int = 12,
+    ) -> Path:
+        path = tmp_path / name
+        count = len(pts) if pts is not None else frames
+        with av.open(str(path), "w") as output:
+            picture = _picture_stream(output, name, fps, size_wh_px, key_every) if count else None
+            if picture is not None and pixel_aspect is not None:
+                picture.codec_context.sample_aspect_ratio = pixel_aspect
+            if picture is not None and time_base is not None:
+                picture.codec_context.time_base = time_base
+            voice = output.add_stream(sound, rate=44100) if sound else None
+            if voice is not None:
+                voice.layout = "mono"
+                resampler = av.AudioResampler(voice.format, "mono", 44100, voice.frame_size or 1024)
+                for part in [*resampler.resample(tone(sound_s)), *resampler.resample(None)]:
+                    output.mux(voice.encode(part))
+                output.mux(voice.encode(None))
+            for i in range(count):
+                frame = av.VideoFrame.from_ndarray(made_picture(i, size_wh_px))
+                if pts is not None:
+                    frame.pts, frame.time_base = pts[i], time_base
+                output.mux(picture.encode(frame))
+            if picture is not None:
+                output.mux(picture.encode(None))
+        return path
+
+    return make
+
+
+def _picture_stream(
+    output: av.container.OutputContainer,
+    name: str,
+    fps: Fraction,
+    size_wh_px: tuple[int, int],
+    key_every: int,
+) -> av.VideoStream:
+    odd = size_wh_px[0] % 2 or size_wh_px[1] % 2
+    codec = (
+        "libvpx-vp9" if name.endswith("webm") else "mpeg4" if name.endswith("avi") else "libx264"
+    )
+    fast = {"g": str(key_every)} | ({"preset": "ultrafast"} if codec == "libx264" else {})
+    stream = output.add_stream(codec, rate=fps, options=fast)
+    stream.width, stream.height = size_wh_px
+    stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+    return stream
