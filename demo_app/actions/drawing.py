@@ -10,6 +10,7 @@ import numpy as np
 from demo_app.actions.face_numbers import FaceNumbers, Neutrals, face_numbers
 from demo_app.actions.options import PoseOptions
 from demo_app.inference.records import FacePose
+from viewer.render.labels import plate_wh_px
 from viewer.render.overlay import build_draw_list, label_text
 from viewer.render.shapes import DrawList, Label, Shape
 
@@ -66,7 +67,7 @@ def mirrored(draw_list: DrawList) -> DrawList:
 
 def _mirrored_shape(shape: Shape, width_px: int) -> Shape:
     if isinstance(shape, Label):
-        plate_px = 0.52 * shape.height_px * len(shape.text) + shape.height_px
+        plate_px, _ = plate_wh_px(shape.text, shape.height_px)
         x_px = float(np.clip(width_px - shape.x_px - plate_px, 2, max(2.0, width_px - plate_px)))
         return replace(shape, x_px=x_px)
     return replace(shape, points_px=shape.points_px * [-1, 1] + [width_px, 0])

@@ -33,9 +33,9 @@ def time_figure_json(result: VideoResult, options: PoseOptions) -> str:
             track_id=moment.track_id,
             time_s=moment.time_s,
             ypr_deg=convention.ypr_deg(moment.R_cam_from_head[0]),
-            t_mm=moment.t_cam_from_head_mm[0],
+            t_mm=moment.t_cam_from_head_mm[0].tolist(),
             raw_ypr_deg=convention.ypr_deg(moment.R_cam_from_head[1]),
-            raw_t_mm=moment.t_cam_from_head_mm[1],
+            raw_t_mm=moment.t_cam_from_head_mm[1].tolist(),
         )
         for moment in result.store.motions()
     )

@@ -170,9 +170,15 @@ class _Job:
         notes = report.sentences()
         if self._writer is not None:
             notes += self._writer.notes
+        length_s = self._info.duration_s or 0.0
         if was_cancelled:
             of = "" if self._info.frames is None else f" of about {self._info.frames}"
             notes.append(f"Cancelled after {self.frames}{of} frames; what was done is kept.")
+        elif self._end_s < 0.9 * length_s - 1.0:
+            notes.append(
+                f"The file should last {length_s:.1f} s, but its picture ends at "
+                f"{self._end_s:.1f} s."
+            )
         return VideoRun(
             source=self._source,
             info=self._info,

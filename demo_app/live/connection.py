@@ -33,6 +33,8 @@ IDLE_S = 60.0
 MAX_ERRORS = 20
 """A browser that sends so many messages that make no sense is sent away."""
 
+BROKEN = "The server failed on this frame; its log says why. Start again."
+
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
@@ -85,15 +87,19 @@ class LiveConnection:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()
-        except WebSocketDisconnect:
-            LOG.debug("live: the browser went away")
+                await self._report(task.exception())
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._thread.shutdown(wait=False, cancel_futures=True)
             await self._say_goodbye()
+
+    async def _report(self, error: BaseException | None) -> None:
+        """Log what ended a task, and tell the browser that it was not its fault."""
+        if error is not None and not isinstance(error, WebSocketDisconnect):
+            LOG.error("live: a frame could not be worked on", exc_info=error)
+            await self._send(error_message(BROKEN, fatal=True))
 
     async def _read(self) -> None:
         """Take messages as they come; returns when the connection should end."""

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.estimator import HeadPose
-from viewer.render.labels import label_text, placed_labels
+from viewer.render.labels import label_text, placed_labels, plate_wh_px
 from viewer.render.mesh_shapes import NEAR_M, drawable, project_px, shaded_mesh, wireframe
 from viewer.render.painting import draw_overlay
 from viewer.render.palette import AXIS_COLOURS, DARK, LIGHT, RGB, hex_colour, track_colour
-from viewer.render.shapes import Dots, DrawList, Segments, Shape, within_reach
+from viewer.render.shapes import Dots, DrawList, Label, Segments, Shape, within_reach
 
 __all__ = [
     "DrawList",
@@ -32,6 +32,9 @@ __all__ = [
 Array = np.ndarray
 
 AXIS_LENGTH_M = 0.12
+NAMED_AXES_FROM_PX = 100.0
+"""Smaller faces have no room for the names of their axes."""
+
 
 AXES_HEAD = {
     "x": np.array([1.0, 0.0, 0.0]),
@@ -86,6 +89,8 @@ def build_draw_list(
         shapes += _head(poses[i], track_colour(ids[i]), triangles, options, size_wh_px)
     if options.labels:
         front = [i for i in order if _in_front(poses[i])]
+        if options.axes:
+            shapes += [label for i in front for label in _axis_names(poses[i])]
         shapes += placed_labels([poses[i] for i in front], [ids[i] for i in front], size_wh_px)
     return DrawList(within_reach(shapes, size_wh_px), size_wh_px)
 
@@ -166,6 +171,26 @@ def _axes(pose: HeadPose, stroke: float) -> list[Shape]:
         centre = project_px(pose, origin_m[None])
         shapes += [Dots(centre, DARK, stroke * 1.3, 0.7), Dots(centre, LIGHT, stroke * 0.8)]
     return shapes
+
+
+def _axis_names(pose: HeadPose) -> list[Label]:
+    """A small plate beyond each arrow's tip; an arrow too short to see where it points has none."""
+    face_px = float(np.max(pose.box_xyxy_px[2:] - pose.box_xyxy_px[:2]))
+    if face_px < NAMED_AXES_FROM_PX:
+        return []
+    height = float(np.clip(0.07 * face_px, 9.0, 44.0))
+    origin_m = pose.t_cam_from_head_mm / 1000.0
+    labels = []
+    for name, axis in AXES_HEAD.items():
+        shaft = _segment(pose, origin_m, origin_m + AXIS_LENGTH_M * pose.R_cam_from_head @ axis)
+        if shaft is None or np.hypot(*(shaft[1] - shaft[0])) < 0.25 * face_px:
+            continue
+        along = (shaft[1] - shaft[0]) / np.hypot(*(shaft[1] - shaft[0]))
+        width, plate_height = plate_wh_px(name, height)
+        middle = shaft[1] + along * (0.55 * np.hypot(width, plate_height))
+        x_px, y_px = middle - [width / 2, -plate_height / 2]
+        labels.append(Label(float(x_px), float(y_px), name, height, AXIS_COLOURS[name]))
+    return labels
 
 
 def _arrow(shaft_px: Float[Array, "2 2"], stroke: float) -> Float[Array, "n 2 2"]:

@@ -210,11 +210,13 @@ def made_picture(index: int, size_wh_px: tuple[int, int]) -> Array:
     return np.minimum(image + min(8 * index, 120), 255).astype(np.uint8)
 
 
-def tone(seconds: float, rate_hz: int = 44100) -> av.AudioFrame:
-    """440 Hz, mono."""
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate_hz)) / rate_hz)
+def tone(seconds: float, rate_hz: int, silence_s: float, start_s: float) -> av.AudioFrame:
+    """440 Hz, mono, after some silence; its clock starts at `start_s`."""
+    times_s = np.arange(int(seconds * rate_hz)) / rate_hz
+    wave = 0.3 * np.sin(2 * np.pi * 440 * times_s) * (times_s >= silence_s)
     frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
-    frame.sample_rate, frame.pts = rate_hz, 0
+    frame.sample_rate, frame.pts = rate_hz, round(start_s * rate_hz)
+    frame.time_base = Fraction(1, rate_hz)
     return frame
 
 
@@ -231,6 +233,9 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         time_base: Fraction | None = None,
         sound: str | None = None,
         sound_s: float = 1.0,
+        silence_s: float = 0.0,
+        sound_start_s: float = 0.0,
+        sound_rate_hz: int = 44100,
         pixel_aspect: Fraction | None = None,
         key_every: int = 12,
     ) -> Path:
@@ -242,13 +247,9 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
                 picture.codec_context.sample_aspect_ratio = pixel_aspect
             if picture is not None and time_base is not None:
                 picture.codec_context.time_base = time_base
-            voice = output.add_stream(sound, rate=44100) if sound else None
-            if voice is not None:
-                voice.layout = "mono"
-                resampler = av.AudioResampler(voice.format, "mono", 44100, voice.frame_size or 1024)
-                for part in [*resampler.resample(tone(sound_s)), *resampler.resample(None)]:
-                    output.mux(voice.encode(part))
-                output.mux(voice.encode(None))
+            if sound:
+                wave = tone(sound_s, sound_rate_hz, silence_s, sound_start_s)
+                _add_sound(output, sound, wave)
             for i in range(count):
                 frame = av.VideoFrame.from_ndarray(made_picture(i, size_wh_px))
                 if pts is not None:
@@ -259,6 +260,16 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+def _add_sound(output: av.container.OutputContainer, codec: str, wave: av.AudioFrame) -> None:
+    voice = output.add_stream(codec, rate=wave.sample_rate)
+    voice.layout = "mono"
+    voice.codec_context.open()
+    resampler = av.AudioResampler(voice.format, "mono", wave.sample_rate, voice.frame_size or 1024)
+    for part in [*resampler.resample(wave), *resampler.resample(None)]:
+        output.mux(voice.encode(part))
+    output.mux(voice.encode(None))
 
 
 def _picture_stream(

@@ -51,7 +51,7 @@ def test_variable_frame_rates_stay_variable(make_video: MakeVideo):
 
 
 def test_a_clock_that_starts_late_starts_at_zero_here(make_video: MakeVideo):
-    path = make_video("late.mkv", pts=[5000, 5040, 5080], time_base=Fraction(1, 1000))
+    path = make_video("late.ts", pts=[5000, 5040, 5080], time_base=Fraction(1, 1000))
     assert probe_video(path).start_s == 5
     np.testing.assert_allclose(times_s(path), [0, 0.04, 0.08], atol=1e-4)
 
@@ -200,7 +200,7 @@ def test_reading_holds_no_frame_back(make_video: MakeVideo):
     try:
         for frame in iterate_frames(path):
             decoded = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
-            assert decoded <= 4, f"{decoded} alive at frame {frame.frame_index}"
+            assert decoded <= 8, f"{decoded} alive at frame {frame.frame_index}"
     finally:
         gc.enable()
 

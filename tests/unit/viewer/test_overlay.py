@@ -189,13 +189,28 @@ def test_far_heads_come_first_and_labels_last(make_pose, head_mesh) -> None:
     z_mm = (900, 500, 1500)
     poses = [make_pose(CAMERA, (0, 0, z)) for z in z_mm]
     shapes = drawn(poses, OverlayOptions(mesh="shaded"), head_mesh).shapes
-    assert [isinstance(one, Label) for one in shapes] == [False] * (len(shapes) - 3) + [True] * 3
+    is_label = [isinstance(one, Label) for one in shapes]
+    assert is_label == sorted(is_label), "labels lie on top of all"
     sizes = [np.ptp(one.points_px[..., 0]) for one in shapes if isinstance(one, Triangles)]
     assert sizes == sorted(sizes)
     colours = [one.colour for one in shapes if isinstance(one, Segments)]
     firsts = [colours.index(track_colour(k)) for k in (3, 1, 2)]
     assert firsts == sorted(firsts)
-    assert [one.text[0] for one in shapes if isinstance(one, Label)] == ["3", "1", "2"]
+    assert [one.text[0] for one in shapes[-3:]] == ["3", "1", "2"]
+
+
+def test_axes_are_named_at_their_tips(make_pose, head_mesh) -> None:
+    pose = make_pose(CAMERA, (0, 0, 400), about_x(-40.0) @ about_y(40.0))
+    labels = drawn([pose], only(axes=True, labels=True), head_mesh).shapes
+    plates = {one.text: one for one in labels if isinstance(one, Label)}
+    assert {"x", "up", "nose"} <= set(plates)
+    for name, axis in AXES_HEAD.items():
+        tip_m = pose.t_cam_from_head_mm / 1000 + AXIS_LENGTH_M * pose.R_cam_from_head @ axis
+        tip, origin = CAMERA.project(tip_m), CAMERA.project(pose.t_cam_from_head_mm)
+        width, height = plate_wh_px(name, plates[name].height_px)
+        middle = np.array([plates[name].x_px + width / 2, plates[name].y_px - height / 2])
+        outward = (tip - origin) / np.linalg.norm(tip - origin)
+        assert 0 < (middle - tip) @ outward < width + height
 
 
 def test_a_label_says_number_angles_and_distance(make_pose, head_mesh) -> None:

@@ -27,7 +27,7 @@ def world(head_world: Any, straight_path: Any) -> Any:
         },
         noise=0.0,
     )
-    made.detector = made
+    made.detector = SimpleNamespace(detect=lambda image_rgb, **_: made.detect(image_rgb))
     made.model = SimpleNamespace(
         label="made-up (test)", mesh=SimpleNamespace(template_vertices_m=made.mesh)
     )

@@ -1,0 +1,44 @@
+"""The environment, read in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demo_app.config import AppConfig, ConfigError
+
+
+def test_nothing_set_is_a_private_page() -> None:
+    config = AppConfig.from_environment({})
+    assert (config.server_name, config.server_port) == ("127.0.0.1", None)
+    assert config.local_paths_allowed and not config.on_space and not config.zero_gpu
+
+
+def test_a_space() -> None:
+    config = AppConfig.from_environment(
+        {
+            "GRADIO_SERVER_NAME": "0.0.0.0",
+            "GRADIO_SERVER_PORT": "7860",
+            "SPACE_ID": "someone/x",
+            "SPACES_ZERO_GPU": "true",
+            "GRADIO_TEMP_DIR": "/somewhere",
+        }
+    )
+    assert (config.server_name, config.server_port) == ("0.0.0.0", 7860)
+    assert config.on_space and config.zero_gpu and not config.local_paths_allowed
+    assert config.cache_dir == Path("/somewhere").resolve()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"GRADIO_SERVER_NAME": "0.0.0.0"}, {"SPACE_ID": "x/y"}, {"GRADIO_SHARE": "True"}],
+)
+def test_paths_are_off_wherever_others_can_come(environment: dict[str, str]) -> None:
+    assert not AppConfig.from_environment(environment).local_paths_allowed
+
+
+@pytest.mark.parametrize("port", ["http", "0", "70000", "-1", "78.5"])
+def test_a_port_that_is_none(port: str) -> None:
+    with pytest.raises(ConfigError, match="GRADIO_SERVER_PORT"):
+        AppConfig.from_environment({"GRADIO_SERVER_PORT": port})
