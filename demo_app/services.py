@@ -31,6 +31,9 @@ Neutrals = dict[int, NeutralPose]
 LoadEstimator = Callable[[str, str | None], HeadPoseEstimator]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+LEFT_BEHIND_S = 48 * 3600.0
+"""A visitor's folder that has not changed for so long belongs to nobody."""
+
 GPU_SECONDS = 30
 """Longest loan of a ZeroGPU for one call."""
 
@@ -115,11 +118,32 @@ class Visitor:
         folder.mkdir(parents=True)
         return folder
 
-    def keep(self, source: str, results: Any) -> None:
-        """Results of an input in place of its earlier ones, whose files and zero go."""
+    def adopt(self, file: str | Path, folder: Path, stem: str) -> Path:
+        """An upload under a safe name below `folder`, so that it lives as long as its results do.
+
+        Gradio deletes uploads by their age, and two visitors with one picture share the file. A
+        file that is no upload stays where it is.
+        """
+        upload = Path(file)
+        if not upload.is_relative_to(self.folder.parent):
+            return upload
+        own = folder / "input" / f"{stem}{upload.suffix[:8]}"
+        own.parent.mkdir(exist_ok=True)
+        try:
+            own.hardlink_to(upload)
+        except OSError:
+            shutil.copyfile(upload, own)
+        return own
+
+    def keep(self, source: str, results: Any, *, same_people: bool = False) -> None:
+        """Results of an input in place of its earlier ones, whose files go.
+
+        same_people: the zero holds on; otherwise the numbers of the new faces mean other people.
+        """
         earlier = self.results.get(source)
         self.results[source] = results
-        self.neutrals.pop(source, None)
+        if not same_people:
+            self.neutrals.pop(source, None)
         self.shown.pop(source, None)
         if earlier is not None:
             shutil.rmtree(earlier.folder, ignore_errors=True)
@@ -130,6 +154,7 @@ class Visitors:
 
     def __init__(self, root: Path, idle_s: float) -> None:
         self._root, self._idle_s = root, idle_s
+        _sweep(root)
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.Lock()
 
@@ -163,6 +188,13 @@ class Visitors:
         """The app ends."""
         for key in list(self._visitors):
             self.close(key)
+
+
+def _sweep(root: Path) -> None:
+    """Delete what an app that was killed has left behind."""
+    for folder in root.glob("visitor-*"):
+        if time.time() - folder.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dismiss(visitor: Visitor) -> None:

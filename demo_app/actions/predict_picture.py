@@ -59,7 +59,7 @@ def predict_loaded(
         model_label=pipeline.estimator.model.label,
         seconds=seconds,
     )
-    visitor.keep(PICTURE, picture)
+    visitor.keep(PICTURE, picture, same_people=True)
     return picture
 
 

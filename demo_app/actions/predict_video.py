@@ -48,7 +48,8 @@ def predict_video(
 
     def work(report: Report, cancelled: Cancelled) -> VideoResult:
         with removed_on_error(folder):
-            result = _work_through(Path(path), name, pipeline, options, folder, report, cancelled)
+            own = visitor.adopt(path, folder, safe_stem(name))
+            result = _work_through(own, name, pipeline, options, folder, report, cancelled)
         visitor.keep(VIDEO, result)
         return result
 

@@ -20,6 +20,7 @@ from demo_app.tabs.problems import EXPLAINED
 from demo_app.tabs.uploads import PhotoInput, Upload
 
 EXAMPLES_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
+FX_MISSING = "Give fx in pixels and press Enter; without fy, cx, cy pixels are square and centred."
 EXAMPLE_KINDS = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -85,26 +86,38 @@ def connect(
     ) -> ViewUpdate:
         if photo is None or source != PICTURE:
             return pose_view.unchanged()
+        given = PoseOptions(*options)
+        if given.camera_mode == "intrinsics" and given.fx_px is None:
+            return pose_view.said(notice_html(FX_MISSING, "info"))
         return on_photo(request, photo, *options)
 
     inputs = [image.photo, *switches.inputs()]
-    private = {"api_visibility": "private", "concurrency_id": "still", "concurrency_limit": 2}
-    shown_at = {"show_progress": "minimal", "show_progress_on": view.status}
-    image.photo.change(on_photo, inputs, view.outputs(), **private, **shown_at)
-    image.again.click(on_photo, inputs, view.outputs(), **private, **shown_at)
-    again_when = [switches.model.input, switches.camera_mode.change]
-    again_when += [switches.horizontal_fov_deg.release]
-    again_when += [
-        number.submit for number in (switches.fx_px, switches.fy_px, switches.cx_px, switches.cy_px)
+    shared = {
+        "outputs": view.outputs(),
+        "api_visibility": "private",
+        "concurrency_id": "still",
+        "concurrency_limit": 2,
+        "trigger_mode": "always_last",
+        "show_progress": "minimal",
+        "show_progress_on": view.status,
+    }
+    image.photo.change(on_photo, inputs, **shared)
+    image.again.click(on_photo, inputs, **shared)
+    numbers = (switches.fx_px, switches.fy_px, switches.cx_px, switches.cy_px)
+    again_when = [
+        switches.model.input,
+        switches.camera_mode.change,
+        switches.horizontal_fov_deg.change,
+        *(number.submit for number in numbers),
+        *(number.blur for number in numbers),
     ]
     for event in again_when:
-        event(on_camera, [view.source, *inputs], view.outputs(), **private, **shown_at)
-    _connect_calibration(image, options, view, services)
+        event(on_camera, [view.source, *inputs], **shared)
+    _connect_calibration(options, services)
 
 
-def _connect_calibration(
-    image: ImageComponents, options: OptionComponents, view: ViewComponents, services: Services
-) -> None:
+def _connect_calibration(options: OptionComponents, services: Services) -> None:
+    """Sets the field of view, whose change then estimates the picture again."""
     switches = options.switches
 
     def on_calibrate(
@@ -128,17 +141,6 @@ def _connect_calibration(
             gr.Slider(value=round(camera.horizontal_fov_deg, 2)),
         )
 
-    def on_photo(request: gr.Request, photo: Upload | None, *options: Any) -> ViewUpdate:
-        visitor = services.visitors.get(request.session_hash)
-        try:
-            checked = PoseOptions(*options).checked()
-            if photo is None:
-                return pose_view.unchanged()
-            predict_picture(services, visitor, photo.path, photo.name, checked)
-            return pose_view.shown(PICTURE, 0, build_view(visitor, PICTURE, 0, checked))
-        except EXPLAINED as error:
-            return pose_view.failed(error)
-
     options.calibrate.click(
         on_calibrate,
         [options.distance_cm, *switches.inputs()],
@@ -146,13 +148,5 @@ def _connect_calibration(
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=options.calibration_note,
-        concurrency_id="still",
-    ).then(
-        on_photo,
-        [image.photo, *switches.inputs()],
-        view.outputs(),
-        api_visibility="private",
-        show_progress="minimal",
-        show_progress_on=view.status,
         concurrency_id="still",
     )

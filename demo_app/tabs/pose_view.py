@@ -186,6 +186,11 @@ def hidden(status: str) -> ViewUpdate:
     return ViewUpdate(**kept | {"status": status, "body": gr.Column(visible=False)})
 
 
+def said(status: str) -> ViewUpdate:
+    """The update that changes the sentence above the picture only."""
+    return unchanged()._replace(status=status)
+
+
 def failed(error: Exception) -> ViewUpdate:
     """The update for an input that cannot be used."""
     return hidden(notice_html(str(error)))
