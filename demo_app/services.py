@@ -125,7 +125,7 @@ class Visitor:
         file that is no upload stays where it is.
         """
         upload = Path(file)
-        if not upload.is_relative_to(self.folder.parent):
+        if not upload.is_relative_to(self.folder.parent) or not upload.is_file():
             return upload
         own = folder / "input" / f"{stem}{upload.suffix[:8]}"
         own.parent.mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ HEADER = """<header class="brand"><svg viewBox="0 0 32 32" aria-hidden="true">
 <div><h1>TRG Studio</h1>
 <p>Where a head is and where it looks, in metres and degrees</p></div></header>"""
 
-CACHE_EVERY_S, CACHE_AGE_S = 1800, 6 * 3600
+CACHE_EVERY_S, CACHE_AGE_S = 300, 3600
 
 
 def build_app(services: Services) -> gr.Blocks:

@@ -8,6 +8,10 @@ from html import escape
 from demo_app.services import Services
 from models.weights import ModelStatus, describe_models
 
+PRIVACY = (
+    "Live frames are looked at and forgotten. Results go when the page closes, uploads within "
+    "the hour after."
+)
 BANNER_LABELS = {"trg": "TRG (released checkpoint)", "trg-multi": "TRG★ (released checkpoint)"}
 
 
@@ -40,11 +44,11 @@ def banner_html(services: Services, name: str) -> str:
     if status is not None and not status.present:
         label += " – not installed"
     kind = "chip-model" if status is not None and status.present else "chip-warning"
-    kept = "Webcam frames are never stored; results are deleted when you leave"
+    kept = "Webcam frames are never stored; your files are deleted after use"
     return (
         '<div class="chips">'
         f'<span class="chip {kind}" title="The network in use">{escape(label)}</span>'
         f'<span class="chip" title="Where the network runs">{services.device_label()}</span>'
-        f'<span class="chip chip-privacy" title="Privacy">{escape(kept)}</span>'
+        f'<span class="chip chip-privacy" title="{escape(PRIVACY)}">{escape(kept)}</span>'
         "</div>"
     )

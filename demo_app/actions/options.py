@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from demo_app.inference.camera_choice import CameraChoice
 from demo_app.inference.pipeline import PipelineOptions
 from demo_app.inference.smoothing import SmoothingOptions
-from models.geometry.cameras import DEFAULT_HORIZONTAL_FOV_DEG
+from models.geometry.cameras import DEFAULT_HORIZONTAL_FOV_DEG, WEBCAM_HORIZONTAL_FOV_DEG
 from models.geometry.conventions import CONVENTIONS, Convention
 from models.weights import MODELS
 from viewer.render.overlay import OverlayOptions
@@ -40,7 +40,7 @@ class PoseOptions(NamedTuple):
     """The switches in the order in which the page holds them.
 
     model: a name of `models.weights.MODELS`. camera_mode: a key of `CAMERA_MODES`.
-    fx_px, fy_px, cx_px, cy_px: None where the field is empty.
+    fx_px, fy_px, cx_px, cy_px: None or 0 where the field is empty.
     layers: keys of `LAYERS`; mesh: a key of `MESH_STYLES`; convention: a key of `CONVENTIONS`.
     smoothing: of videos and the webcam. smoothing_strength: 0 to 1, 0.5 is the tuned middle.
     mirror: shows the picture mirrored, the numbers stay.
@@ -78,7 +78,7 @@ class PoseOptions(NamedTuple):
             raise OptionError("The smoothing strength must be 0 to 1.")
         return self._replace(
             horizontal_fov_deg=fov_deg,
-            **{name: _number(name, getattr(self, name)) for name in _INTRINSICS},
+            **{name: _number(name, getattr(self, name)) or None for name in _INTRINSICS},
             layers=tuple(self.layers or ()),
             smoothing=bool(self.smoothing),
             smoothing_strength=strength,
@@ -93,11 +93,14 @@ class PoseOptions(NamedTuple):
             raise OptionError(f"Unknown setting {sorted(unknown)[0]!r}.")
         return cls(**message).checked()
 
-    def camera_choice(self) -> CameraChoice:
-        """How to find the camera of a picture."""
+    def camera_choice(self, webcam: bool = False) -> CameraChoice:
+        """How to find the camera of a picture; a webcam is wider where nothing else was said."""
+        fov_deg = self.horizontal_fov_deg
+        if webcam and self.camera_mode == "auto" and fov_deg == DEFAULT_HORIZONTAL_FOV_DEG:
+            fov_deg = WEBCAM_HORIZONTAL_FOV_DEG
         return CameraChoice(
             mode=self.camera_mode,
-            horizontal_fov_deg=self.horizontal_fov_deg,
+            horizontal_fov_deg=fov_deg,
             fx_px=self.fx_px,
             fy_px=self.fy_px,
             cx_px=self.cx_px,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ def predict_pictures(
     if not pictures:
         raise NothingToDoError("Give several pictures, or the path of a folder.")
     pipeline = services.pipeline(options.model)
-    folder = visitor.new_folder(FOLDER)
+    folder, taken = visitor.new_folder(FOLDER), pictures[:MAX_PICTURES]
 
     def work(
         report: Callable[[int, int | None], None], cancelled: Callable[[], bool]
@@ -85,7 +85,14 @@ def predict_pictures(
             problems=list(notes),
         )
         with removed_on_error(folder):
-            _work_through(pictures[:MAX_PICTURES], pipeline, options, result, report, cancelled)
+            names = output_names([picture.name for picture in taken])
+            own = [
+                Picture(str(visitor.adopt(picture.path, folder, name)), picture.name)
+                for picture, name in zip(taken, names, strict=True)
+            ]
+            _work_through(
+                dict(zip(names, own, strict=True)), pipeline, options, result, report, cancelled
+            )
         if len(pictures) > MAX_PICTURES:
             result.problems.append(f"Only the first {MAX_PICTURES} pictures were taken.")
         visitor.keep(FOLDER, result)
@@ -95,20 +102,20 @@ def predict_pictures(
 
 
 def _work_through(
-    pictures: Sequence[Picture],
+    pictures: Mapping[str, Picture],
     pipeline: FramePipeline,
     options: PoseOptions,
     result: FolderResult,
     report: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    names = output_names([picture.name for picture in pictures])
+    """pictures: by the stem of what is written for them."""
     result.archive = result.folder / "annotated_pictures.zip"
     with (
         RowLog(result.folder / "rows.jsonl") as log,
         zipfile.ZipFile(result.archive, "w", zipfile.ZIP_STORED) as archive,
     ):
-        for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        for i, (name, picture) in enumerate(pictures.items()):
             if cancelled():
                 result.problems.append(
                     f"Cancelled after {i} of {len(pictures)} pictures; what was done is kept."

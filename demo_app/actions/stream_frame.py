@@ -50,7 +50,9 @@ def stream_frame(
             MIN_FACE_FRACTION_WEBCAM,
         )
         stream = visitor.stream = Stream(pipeline, made_for)
-    camera = camera_for_size((image_rgb.shape[1], image_rgb.shape[0]), options.camera_choice())
+    camera = camera_for_size(
+        (image_rgb.shape[1], image_rgb.shape[0]), options.camera_choice(webcam=True)
+    )
     result = stream.pipeline.process(image_rgb, stream.frames, time.monotonic(), camera)
     stream.frames += 1
     estimator = stream.pipeline.estimator

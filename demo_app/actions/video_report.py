@@ -40,8 +40,8 @@ def time_figure_json(result: VideoResult, options: PoseOptions) -> str:
         for moment in result.store.motions()
     )
     figure = build_time_figure(samples)
-    if figure.layout.updatemenus:
-        # the menu of people above the legend, which wraps on a narrow page
-        figure.update_layout(margin_t=84)
-        figure.layout.updatemenus[0].update(y=1.2)
+    # a phone has no room for twelve names above the plot and a menu beside them
+    figure.for_each_trace(lambda trace: trace.update(showlegend=not trace.name.endswith(" raw")))
+    below = {"yref": "container", "y": 0.0, "yanchor": "bottom"}
+    figure.update_layout(legend=below, margin={"t": 44, "b": 96})
     return figure.to_json()

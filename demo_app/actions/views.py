@@ -85,7 +85,7 @@ def figure_json(shown: ShownFrame) -> str:
         shown.result.camera,
     )
     # our panel is wide and low: step back, so that the camera's frustum is in the picture too
-    figure.update_layout(scene_camera_eye={"x": 1.15, "y": -1.7, "z": 0.85})
+    figure.update_layout(scene_camera_eye={"x": 1.0, "y": -1.5, "z": 0.75})
     figure.update_layout(scene_camera_center={"x": 0.0, "y": 0.0, "z": -0.12})
     return figure.to_json()
 

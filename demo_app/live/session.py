@@ -56,7 +56,7 @@ class LiveSession:
         began_s = time.perf_counter()
         image_rgb = decode_jpeg(frame.jpeg)
         size_wh_px = (image_rgb.shape[1], image_rgb.shape[0])
-        camera = camera_for_size(size_wh_px, self._options.camera_choice())
+        camera = camera_for_size(size_wh_px, self._options.camera_choice(webcam=True))
         pipeline = self._current_pipeline()
         time_s = time.monotonic() - self._start_s
         result = pipeline.process(image_rgb, self.frames, time_s, camera)

@@ -87,7 +87,7 @@ def connect(
         if photo is None or source != PICTURE:
             return pose_view.unchanged()
         given = PoseOptions(*options)
-        if given.camera_mode == "intrinsics" and given.fx_px is None:
+        if given.camera_mode == "intrinsics" and not given.fx_px:
             return pose_view.said(notice_html(FX_MISSING, "info"))
         return on_photo(request, photo, *options)
 
@@ -134,9 +134,9 @@ def _connect_calibration(options: OptionComponents, services: Services) -> None:
             camera = calibrated_camera(services, picture, distance_cm, checked)
         except EXPLAINED as error:
             return notice_html(str(error), "warning"), *skip
-        note = f"Calibrated: {camera_text(camera)}."
+        note = camera_text(camera).capitalize()
         return (
-            f'<p class="hint">{note} The field of view is set to it.</p>',
+            f'<p class="hint">{note}. The field of view is set to it.</p>',
             gr.Radio(value="fov"),
             gr.Slider(value=round(camera.horizontal_fov_deg, 2)),
         )

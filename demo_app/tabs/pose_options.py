@@ -16,9 +16,17 @@ from demo_app.actions.options import (
     PoseOptions,
 )
 from demo_app.services import Services
+from models.geometry.cameras import WEBCAM_HORIZONTAL_FOV_DEG
 from models.geometry.conventions import CONVENTIONS
 
 DEFAULTS = PoseOptions()
+
+INTRINSICS = {
+    "fx": "fx (px)",
+    "fy": "fy (0: as fx)",
+    "cx": "cx (0: middle)",
+    "cy": "cy (0: middle)",
+}
 
 SEND_TO_LIVE = """(...values) => {
   const names = %s;
@@ -154,16 +162,15 @@ def _build_camera() -> dict[str, dict[str, gr.components.Component]]:
             value=DEFAULTS.horizontal_fov_deg,
             step=0.5,
             label="Horizontal field of view (degrees)",
-            info=f"Assumed {DEFAULTS.horizontal_fov_deg:g}° unless you know better. "
+            info=f"Assumed {DEFAULTS.horizontal_fov_deg:g}°, for a webcam "
+            f"{WEBCAM_HORIZONTAL_FOV_DEG:g}°, unless you know better. "
             "The distance z follows the focal length.",
             elem_id="pose-fov",
         )
     with gr.Row(visible=False, elem_classes="tight intrinsics") as intrinsics_group:
         numbers = {
-            f"{name}_px": gr.Number(
-                None, label=f"{name} (px)", min_width=90, elem_id=f"pose-{name}"
-            )
-            for name in ("fx", "fy", "cx", "cy")
+            f"{name}_px": gr.Number(0, label=label, minimum=0, min_width=90, elem_id=f"pose-{name}")
+            for name, label in INTRINSICS.items()
         }
     with gr.Row(elem_classes="tight calibrate"):
         distance_cm = gr.Number(

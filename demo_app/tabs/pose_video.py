@@ -102,6 +102,7 @@ def build_output(inputs: dict[str, gr.components.Component]) -> VideoComponents:
             )
         with gr.Accordion("Over time", open=True, elem_classes="panel"):
             plot = build_figure("pose-time", "Angles and position over time")
+            gr.HTML('<p class="hint">Thin lines: before smoothing.</p>', apply_default_css=False)
         frame = gr.Slider(
             0, 1, value=0, step=1, label="Frame shown below", precision=0, elem_id="pose-frame"
         )

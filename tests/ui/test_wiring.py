@@ -18,6 +18,7 @@ from gradio.blocks import BlockFunction
 from demo_app.actions.options import PoseOptions
 from demo_app.config import AppConfig
 from demo_app.services import Services
+from demo_app.tabs.pose_options import INTRINSICS
 from demo_app.ui import build_app
 
 SPECIAL = (gr.Request, gr.EventData, gr.Progress)
@@ -130,7 +131,7 @@ def test_switches_come_in_the_order_of_the_options(page: gr.Blocks) -> None:
         "model": "Model",
         "camera_mode": "Where the focal length comes from",
         "horizontal_fov_deg": "Horizontal field of view (degrees)",
-        **{f"{name}_px": f"{name} (px)" for name in ("fx", "fy", "cx", "cy")},
+        **{f"{name}_px": label for name, label in INTRINSICS.items()},
         "layers": "Draw",
         "convention": "Convention",
         "smoothing_strength": "Strength",

@@ -20,6 +20,9 @@ from viewer.render.palette import AXIS_COLOURS, hex_colour, track_colour
 
 Array = np.ndarray
 
+SCENE_SIZE = 2.15
+"""Diagonal of the scene in Plotly's units: all of it is in the first view. Axes share one scale."""
+
 NEUTRAL = "#8b93a3"
 """Grey that stands on white and on near-black."""
 
@@ -54,12 +57,17 @@ def build_heads_figure(
         "showspikes": False,
         "nticks": 6,
     }
+    low, high = _extent(figure)
+    span = high - low
+    scale = SCENE_SIZE / float(np.linalg.norm(span))
+    ranges = [[float(a), float(b)] for a, b in zip(low, high, strict=True)]
     figure.update_layout(
         scene={
-            "aspectmode": "data",
-            "xaxis": {**ground, "title": {"text": "x (m)"}},
-            "yaxis": {**ground, "title": {"text": "z, distance (m)"}},
-            "zaxis": {**ground, "title": {"text": "up, -y (m)"}},
+            "aspectmode": "manual",
+            "aspectratio": dict(zip("xyz", (span * scale).tolist(), strict=True)),
+            "xaxis": {**ground, "range": ranges[0], "title": {"text": "x (m)"}},
+            "yaxis": {**ground, "range": ranges[1], "title": {"text": "z, distance (m)"}},
+            "zaxis": {**ground, "range": ranges[2], "title": {"text": "up, -y (m)"}},
             "camera": _first_view(),
             "dragmode": "orbit",
         },
@@ -70,6 +78,16 @@ def build_heads_figure(
         uirevision="heads",
     )
     return figure
+
+
+def _extent(figure: go.Figure) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """Lowest and highest corner of all that is drawn, with some room."""
+    points = np.concatenate(
+        [np.stack([trace.x, trace.y, trace.z], -1).astype(np.float64) for trace in figure.data]
+    )
+    low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+    room = 0.04 * float(np.max(high - low))
+    return low - room, high + room
 
 
 def _to_figure(points_cam_m: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:

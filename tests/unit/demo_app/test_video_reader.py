@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from demo_app.inference import video_reader
 from demo_app.inference.video_reader import (
     ReadReport,
     VideoError,
@@ -136,6 +137,42 @@ def test_sound_alone_is_no_video(tmp_path, make_video: MakeVideo):
         probe_video(path)
 
 
+def test_a_song_with_a_cover_is_no_video(tmp_path, make_video: MakeVideo):
+    song = make_video("song.m4a", frames=0, sound="aac")
+    path = tmp_path / "cover.m4a"
+    with av.open(str(song)) as source, av.open(str(path), "w", format="mp4") as output:
+        sound = output.add_stream_from_template(source.streams.audio[0])
+        cover = output.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+        output.mux(cover.encode(picture))
+        output.mux(cover.encode(None))
+        for packet in source.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = sound
+                output.mux(packet)
+    with av.open(str(path)) as file:
+        assert len(file.streams.video) == 1, "the test does not make what it means to"
+    with pytest.raises(VideoError, match="sound only"):
+        probe_video(path)
+
+
+def test_missing_and_repeated_times_become_rising_ones(make_video: MakeVideo, monkeypatch):
+    decoded = video_reader._decoded
+
+    def with_bad_times(container, stream, report):
+        bad = [0, 0, None, 3000, 2000, 3100]
+        for frame, pts in zip(decoded(container, stream, report), bad, strict=True):
+            frame.pts = pts
+            yield frame
+
+    monkeypatch.setattr(video_reader, "_decoded", with_bad_times)
+    frames = list(iterate_frames(make_video(frames=6, fps=Fraction(30))))
+    step = round(frames[0].time_base.denominator / 30)
+    assert [frame.pts for frame in frames] == [0, 1, 1 + step, 3000, 3001, 3100]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -199,7 +236,7 @@ def test_reading_holds_no_frame_back(make_video: MakeVideo):
     gc.disable()
     try:
         for frame in iterate_frames(path):
-            decoded = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+            decoded = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
             assert decoded <= 8, f"{decoded} alive at frame {frame.frame_index}"
     finally:
         gc.enable()

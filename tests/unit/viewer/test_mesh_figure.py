@@ -67,7 +67,17 @@ def test_the_frustum_goes_through_the_corners_of_the_picture(make_pose, head_mes
 
 def test_the_look_and_the_users_view_are_kept(make_pose, head_mesh) -> None:
     figure = build_heads_figure([make_pose(CAMERA, (0, 0, 800))], [1], head_mesh.triangles, CAMERA)
-    assert figure.layout.scene.aspectmode == "data"
+    scene = figure.layout.scene
+    spans = [np.ptp(scene[name].range) for name in ("xaxis", "yaxis", "zaxis")]
+    ratios = [scene.aspectratio[name] for name in "xyz"]
+    assert scene.aspectmode == "manual"
+    assert np.divide(ratios, spans) == pytest.approx(np.full(3, ratios[0] / spans[0])), "one scale"
+    for trace in figure.data:
+        for values, name in zip(
+            (trace.x, trace.y, trace.z), ("xaxis", "yaxis", "zaxis"), strict=True
+        ):
+            low, high = scene[name].range
+            assert low < np.nanmin(values) and np.nanmax(values) < high, "all of it is in view"
     assert figure.layout.uirevision == "heads"
     assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
     assert figure.layout.scene.xaxis.backgroundcolor == "rgba(0,0,0,0)"

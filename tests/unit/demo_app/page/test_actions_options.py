@@ -56,9 +56,10 @@ def test_a_wrong_value_is_named(changed: dict[str, Any], said: str) -> None:
 
 
 def test_an_empty_number_is_no_number() -> None:
-    options = PoseOptions(camera_mode="intrinsics", fx_px=700, cy_px="").checked()
+    options = PoseOptions(camera_mode="intrinsics", fx_px=700, cx_px=0, cy_px="").checked()
     choice = options.camera_choice()
-    assert (choice.fx_px, choice.fy_px, choice.cy_px) == (700.0, None, None)
+    assert (choice.fx_px, choice.fy_px) == (700.0, None)
+    assert (choice.cx_px, choice.cy_px) == (None, None)
 
 
 def test_messages_may_leave_out_but_not_invent() -> None:

@@ -20,7 +20,7 @@ from demo_app.actions.progress_text import duration_text, end_html, progress_htm
 from demo_app.actions.results import VideoResult
 from demo_app.actions.video_frames import read_frame_at
 from demo_app.actions.video_report import first_frame_with_a_face, time_figure_json, video_end_html
-from demo_app.actions.view_update import build_view
+from demo_app.actions.view_update import build_view, set_zero
 from demo_app.inference.video_reader import VideoError, iterate_frames
 from demo_app.services import Services, Visitor
 
@@ -99,6 +99,21 @@ def test_rows_bear_the_visitors_name(
     assert "my clip.mp4, frame 3" in result.frame(3).title
     assert result.annotated.name == "my clip_annotated.mp4"
     assert result.annotated.is_relative_to(visitor.folder)
+
+
+def test_a_result_outlives_the_upload_and_its_zero_does_not_outlive_it(
+    services: Services, visitor: Visitor, make_video: Callable[[int], Path]
+) -> None:
+    upload = visitor.folder.parent / "hash" / "clip.mp4"
+    upload.parent.mkdir()
+    make_video(5).rename(upload)
+    result = _run(services, visitor, upload)
+    set_zero(visitor, VIDEO, 2)
+    upload.unlink()
+    assert "zeroed" in build_view(visitor, VIDEO, 4, OPTIONS).numbers.table
+    assert result.path.is_relative_to(visitor.folder)
+    _run(services, visitor, make_video(6))
+    assert "zeroed" not in build_view(visitor, VIDEO, 4, OPTIONS).numbers.table
 
 
 def test_cancel_keeps_what_was_done(

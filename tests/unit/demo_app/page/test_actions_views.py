@@ -90,14 +90,16 @@ def test_zero_is_zero_and_can_be_cleared(shown: Any, visitor: Visitor) -> None:
     assert renumber(visitor, PICTURE, 0, OPTIONS, None).table == before
 
 
-def test_a_new_picture_forgets_the_zero_and_the_files(
+def test_a_new_picture_keeps_the_zero_and_no_old_files(
     services: Services, shown: Any, visitor: Visitor, photo: Path
 ) -> None:
     set_zero(visitor, PICTURE, 0)
     view = build_view(visitor, PICTURE, 0, OPTIONS)
     predict_picture(services, visitor, str(photo), "again.png", OPTIONS)
-    assert not visitor.neutrals and not view.drawing.annotated.exists()
-    assert build_view(visitor, PICTURE, 0, OPTIONS).drawing.annotated.name == "again_annotated.jpg"
+    assert not view.drawing.annotated.exists()
+    again = build_view(visitor, PICTURE, 0, OPTIONS)
+    assert again.drawing.annotated.name == "again_annotated.jpg"
+    assert again.numbers.table.count('class="zeroed"') == 2
 
 
 def test_nothing_yet_is_a_sentence(visitor: Visitor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -119,6 +120,16 @@ def test_files_go_with_their_visitor(tmp_path: Path) -> None:
     assert not one.folder.exists() and other.folder.exists() and one.cancelled.is_set()
     visitors.close_all()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_app_left_is_swept(tmp_path: Path) -> None:
+    old, fresh = tmp_path / "visitor-old", tmp_path / "visitor-fresh"
+    for folder in (old, fresh):
+        folder.mkdir()
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    Visitors(tmp_path, idle_s=3600)
+    assert not old.exists() and fresh.exists()
 
 
 def test_idle_visitors_are_forgotten(tmp_path: Path) -> None:
