@@ -1,4 +1,4 @@
-"""Two real faces pass each other, seen by the bundled network: each keeps its number."""
+"""Two photographed faces pass each other before the bundled network: each keeps its number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def estimator() -> HeadPoseEstimator:
 
 @pytest.fixture(scope="module")
 def heads(estimator, repo_root) -> list[tuple[Array, Array]]:
-    """(picture, mask) of two people of the example montage, cut out with a soft ellipse."""
+    """(picture, mask) of two faces of the example montage, cut out with a soft ellipse.
+
+    Both are of one person, so that looks cannot tell them apart.
+    """
     image_rgb = read_image(repo_root / "assets" / "examples" / "montage.jpg").image_rgb
     mask = np.zeros((CUT_PX, CUT_PX), np.float32)
     cv2.ellipse(mask, (128, 128), (90, 120), 0, 0, 360, 1, -1)

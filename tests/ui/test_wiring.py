@@ -148,6 +148,7 @@ def test_switches_come_in_the_order_of_the_options(page: gr.Blocks) -> None:
             assert labels.get(name) in (None, component.label)
 
 
+@pytest.mark.filterwarnings("ignore:Expected")
 def test_a_planted_mistake_is_found() -> None:
     with gr.Blocks() as blocks:
         box = gr.Textbox()

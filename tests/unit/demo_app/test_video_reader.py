@@ -236,6 +236,8 @@ def test_reading_holds_no_frame_back(make_video: MakeVideo):
     gc.disable()
     try:
         for frame in iterate_frames(path):
+            if frame.frame_index % 15:
+                continue
             decoded = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
             assert decoded <= 8, f"{decoded} alive at frame {frame.frame_index}"
     finally:
