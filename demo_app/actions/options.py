@@ -42,7 +42,8 @@ class PoseOptions(NamedTuple):
     model: a name of `models.weights.MODELS`. camera_mode: a key of `CAMERA_MODES`.
     fx_px, fy_px, cx_px, cy_px: None or 0 where the field is empty.
     layers: keys of `LAYERS`; mesh: a key of `MESH_STYLES`; convention: a key of `CONVENTIONS`.
-    smoothing: of videos and the webcam. smoothing_strength: 0 to 1, 0.5 is the tuned middle.
+    smoothing: of videos and the webcam. smoothing_strength: 0 to 1; light by default, so that an
+        overlay trails the face little.
     mirror: shows the picture mirrored, the numbers stay.
     """
 
@@ -57,7 +58,7 @@ class PoseOptions(NamedTuple):
     mesh: str = "none"
     convention: str = DEFAULT_CONVENTION
     smoothing: bool = True
-    smoothing_strength: float = 0.5
+    smoothing_strength: float = 0.25
     mirror: bool = False
 
     def checked(self) -> PoseOptions:
