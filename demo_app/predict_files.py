@@ -120,21 +120,26 @@ def _predict_image(job: PredictJob, pipeline: FramePipeline, path: str, stem: Pa
 def _predict_video(job: PredictJob, pipeline: FramePipeline, path: str, stem: Path) -> str:
     choice = job.camera_choice()
     annotated = stem.with_name(stem.name + "_annotated.mp4") if job.draw else None
+    tables = [name for name in job.formats if name != "glb"]
     with RowLog(stem.with_name(stem.name + ".rows.jsonl")) as log:
-        run = process_video(
-            path,
-            pipeline,
-            lambda size_wh_px: camera_for_size(size_wh_px, choice),
-            VideoOutputs(
-                rows=log,
-                annotated=annotated,
-                draw=(lambda image, result: _draw(job, pipeline, image, result))
-                if annotated
-                else None,
-            ),
-            progress=_ProgressLine(),
-        )
-        log.write_all(stem, [name for name in job.formats if name != "glb"])
+        try:
+            run = process_video(
+                path,
+                pipeline,
+                lambda size_wh_px: camera_for_size(size_wh_px, choice),
+                VideoOutputs(
+                    rows=log,
+                    annotated=annotated,
+                    draw=(lambda image, result: _draw(job, pipeline, image, result))
+                    if annotated
+                    else None,
+                ),
+                progress=_ProgressLine(),
+            )
+        except KeyboardInterrupt:
+            log.write_all(stem, tables)  # what was done is kept
+            raise
+        log.write_all(stem, tables)
     log.path.unlink()
     camera = camera_for_size(run.info.size_wh_px, choice)
     notes = " ".join(run.notes)

@@ -176,7 +176,7 @@ class FramePipeline:
     def _face(self, track: Track, time_s: float, camera: Camera) -> FacePose:
         if self.options.smoothing is None:
             return FacePose(track.track_id, track.pose, track.pose)
-        if track.revived or track.track_id not in self._smoothers:
+        if track.track_id not in self._smoothers:
             self._smoothers[track.track_id] = PoseSmoother(self.options.smoothing)
         smoothed = self._smoothers[track.track_id].step(track.pose, time_s, camera)
         return FacePose(track.track_id, smoothed, track.pose)

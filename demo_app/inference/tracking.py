@@ -94,7 +94,6 @@ class Track:
     seen_s: float
     motion_before_contest: Motion | None = None
     lost: bool = False
-    revived: bool = False
 
     def own_motion(self) -> Motion:
         """The motion that is surely this person's; the present one where that memory is too old to
@@ -267,7 +266,6 @@ class Tracker:
 
     def _see(self, track: Track, observation: Observation, contested: bool) -> None:
         pose, ray_box = observation.pose, observation.ray_box
-        track.revived = track.lost
         track.motion = track.motion.seen(pose, ray_box, self._now_s)
         track.pose, track.lost, track.seen_s = pose, False, self._now_s
         if not contested:
