@@ -14,7 +14,6 @@ from models.face_detection.mtcnn import MtcnnDetector
 from models.geometry.boxes import (
     bounding_box_xyxy,
     iou_xyxy,
-    ray_box_from_points,
     ray_box_from_xyxy,
 )
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
@@ -215,7 +214,7 @@ class HeadPoseEstimator:
             return []
         if passes == 2:
             first = self.model.predict(image_rgb, camera, ray_boxes)
-            ray_boxes = np.stack([self._crop_around(first, i) for i in range(len(ray_boxes))])
+            ray_boxes = np.stack([self.model.ray_box_of(mesh) for mesh in first.vertices_cam_m()])
         n, k = len(ray_boxes), len(views)
         crops = np.repeat(ray_boxes, k, 0)
         moves = np.tile(views, (n, 1))
@@ -241,19 +240,7 @@ class HeadPoseEstimator:
 
     def ray_box_from_pose(self, pose: HeadPose) -> Float[Array, "3"]:
         """The crop around a predicted head: where to look in the next frame of a video."""
-        return self._crop_around_vertices(pose.vertices_cam_m())
-
-    def _crop_around(self, seen: PosePrediction, i: int) -> Float[Array, "3"]:
-        return self._crop_around_vertices(
-            seen.vertices_head_m[i] @ seen.R_cam_from_head[i].T + seen.t_cam_from_head_m[i]
-        )
-
-    def _crop_around_vertices(self, vertices_cam_m: Float[Array, "v 3"]) -> Float[Array, "3"]:
-        ids = self.model.crop_vertex_ids
-        points = vertices_cam_m if ids is None else vertices_cam_m[ids]
-        return ray_box_from_points(
-            points[:, :2] / np.maximum(points[:, 2:], 1e-3), self.model.crop_scale
-        )
+        return self.model.ray_box_of(pose.vertices_cam_m())
 
     def _head_pose(
         self, seen: PosePrediction, rows: slice, camera: Camera, score: float | None
