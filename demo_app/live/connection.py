@@ -91,7 +91,7 @@ class LiveConnection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
             self._thread.shutdown(wait=False, cancel_futures=True)
             await self._say_goodbye()
 
