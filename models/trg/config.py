@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -68,6 +68,10 @@ class TrgConfig:
     """Side of the input crop."""
     n_iterations: int = 3
     """Rounds of bidirectional refinement; fixed by the three maps of the neck."""
+    presence_head: bool = False
+    """Face or not, from the deepest maps."""
+    uncertainty_head: bool = False
+    """Covariance of the rotation error and sigmas of t, see `models.trg.uncertainty`."""
 
     @classmethod
     def released(cls) -> TrgConfig:
@@ -139,10 +143,16 @@ class TrgConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrgConfig:
-        """Inverse of `to_json`. Raises: ValueError naming the fields that do not fit."""
+        """Inverse of `to_json`; absent fields that have a default take it.
+
+        Raises: ValueError naming the fields that do not fit.
+        """
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"A TRG configuration is a JSON object, not {type(values).__name__}.")
         known = {f.name for f in fields(cls)}
-        if not isinstance(values, dict) or set(values) != known:
-            wrong = sorted(set(values) ^ known) if isinstance(values, dict) else type(values)
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        wrong = sorted((set(values) - known) | (needed - set(values)))
+        if wrong:
             raise ValueError(f"A TRG configuration has missing or unknown fields: {wrong}.")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -79,11 +79,11 @@ class Regressor(nn.Module):
 
     def forward(
         self, inputs: Float[Tensor, "b m"]
-    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b 9"]]:
-        """Residuals of the shape state and of pose9."""
+    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b 9"], Float[Tensor, "b k"]]:
+        """Residuals of the shape state and of pose9, and the hidden state they are made from."""
         h = self.dropout(self.activation1(self.fc1(inputs)))
         h = self.dropout(self.activation2(self.fc2(h)))
-        return self.decshape(h), self.decpose(h)
+        return self.decshape(h), self.decpose(h), h
 
 
 def soft_argmax_68(heat: Float[Tensor, "b 68 h w"]) -> Float[Tensor, "b 68 2"]:

@@ -33,6 +33,7 @@ from models.trg.pose_algebra import (
     ray_boxes_from_box_info,
     translation_from_correction,
 )
+from models.trg.uncertainty import MIN_T_Z_M, PresenceHead, UncertaintyHead, pooled
 
 
 class TrgIterate(NamedTuple):
@@ -48,6 +49,13 @@ class TrgIterate(NamedTuple):
     """The mesh projected into the crop, -1..1."""
     landmarks_68: Float[Tensor, "b 68 2"] | None
     """From the heat map, -1..1 of the crop; on the last iterate of a network that has one."""
+    presence_logit: Float[Tensor, "b"] | None = None
+    """Of "this is a face"; on the last iterate of a network with a presence head."""
+    rotation_cholesky: Float[Tensor, "b 3 3"] | None = None
+    """Lower factor of the covariance of log(R_true R^T) in the camera frame, rad; on the last
+    iterate of a network with an uncertainty head."""
+    t_sigma_m: Float[Tensor, "b 3"] | None = None
+    """Standard deviations of t; with rotation_cholesky."""
 
 
 class Trg(nn.Module):
@@ -83,6 +91,10 @@ class Trg(nn.Module):
             self.mesh_basis = nn.Parameter(torch.zeros(n_shape, config.n_vertices, 3))
         if config.landmark_head:
             self.predict_68_lmk = nn.Sequential(nn.Conv2d(config.neck_channels, N_LANDMARKS, 1))
+        if config.presence_head:
+            self.presence_head = PresenceHead((channels[-2], channels[-1]))
+        if config.uncertainty_head:
+            self.uncertainty_head = UncertaintyHead(config.hidden + 2 * channels[-1] + 9 + 3)
 
     def forward(
         self,
@@ -108,6 +120,9 @@ class Trg(nn.Module):
             )
             if heat is not None:
                 iterates[-1] = iterates[-1]._replace(landmarks_68=soft_argmax_68(heat.float()))
+            if self.config.presence_head:
+                logit = self.presence_head(maps[-2].float(), maps[-1].float())
+                iterates[-1] = iterates[-1]._replace(presence_logit=logit)
         return iterates
 
     def _refine(
@@ -128,12 +143,20 @@ class Trg(nn.Module):
             if i == 0 and config.top_feature_scale:
                 inputs.append(top.flatten(1) * config.top_feature_scale)
             inputs += [self._shape_features(shape), pose9, box_features]
-            shape_step, pose_step = self.regressor[i](torch.cat(inputs, 1))
+            shape_step, pose_step, hidden = self.regressor[i](torch.cat(inputs, 1))
             shape, pose9 = shape + shape_step, pose9 + pose_step
             iterates.append(self._iterate(shape, pose9, K_crop_row, ray_box))
             points = iterates[-1].vertices_crop[:, self.sample_index]
             points = points.detach() if config.detach_samples else points
+        if config.uncertainty_head:
+            state = torch.cat([hidden, pooled(top), pose9, box_features], 1)
+            iterates[-1] = self._with_uncertainty(iterates[-1], state)
         return iterates
+
+    def _with_uncertainty(self, last: TrgIterate, state: Float[Tensor, "b m"]) -> TrgIterate:
+        cholesky, t_sigma = self.uncertainty_head(state)
+        depth = last.t_cam_from_head_m[:, 2:].detach().clamp(min=MIN_T_Z_M)
+        return last._replace(rotation_cholesky=cholesky, t_sigma_m=t_sigma * depth)
 
     def _vertices(self, shape: Float[Tensor, "b s"]) -> Float[Tensor, "b v 3"]:
         offsets = shape @ self.mesh_basis.flatten(1) if self.config.n_shape_coefficients else shape

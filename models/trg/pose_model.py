@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
 
 from models.geometry.boxes import ray_box_from_points
 from models.geometry.cameras import Camera
 from models.geometry.rotations import MIRROR_X
 from models.threads import one_thread
-from models.trg.network import Trg
+from models.trg.network import Trg, TrgIterate
 from models.trg.preprocess import (
     cut_crop,
     mirrored_ray_box,
     normalise_crops,
     virtual_camera_inputs,
 )
+from models.trg.uncertainty import covariance_from_cholesky
 
 Array = np.ndarray
 
@@ -53,12 +56,20 @@ class PosePrediction:
 
     iterates_R: R_cam_from_head after each of the network's k rounds; the last is R_cam_from_head
         itself.
+    presence: probability that the crop shows a face; None without a presence head.
+    rotation_covariance_cam: of log(R_true R^T) in the camera frame, rad^2, which no change of the
+        head frame touches; see `models.trg.uncertainty.expected_geodesic_deg`.
+    t_sigma_m: standard deviations of t; both are None without an uncertainty head. They are those
+        of the origin of the network's own frame, which is millimetres from that of `head`.
     """
 
     R_cam_from_head: Float[Array, "n 3 3"]
     t_cam_from_head_m: Float[Array, "n 3"]
     vertices_head_m: Float[Array, "n v 3"]
     iterates_R: Float[Array, "k n 3 3"]  # noqa: N815
+    presence: Float[Array, "n"] | None = None
+    rotation_covariance_cam: Float[Array, "n 3 3"] | None = None
+    t_sigma_m: Float[Array, "n 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.R_cam_from_head)
@@ -67,6 +78,18 @@ class PosePrediction:
         """The meshes in the camera frame, metres."""
         turned = self.vertices_head_m @ np.swapaxes(self.R_cam_from_head, -1, -2)
         return turned + self.t_cam_from_head_m[:, None]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network answered for n crops, in its own head frame; fields as in PosePrediction."""
+
+    R: Float[Array, "k n 3 3"]
+    t: Float[Array, "n 3"]
+    vertices: Float[Array, "n v 3"]
+    presence: Float[Array, "n"] | None
+    rotation_covariance_cam: Float[Array, "n 3 3"] | None
+    t_sigma_m: Float[Array, "n 3"] | None
 
 
 class PoseModel:
@@ -129,10 +152,15 @@ class PoseModel:
             )
             for i in range(0, max(len(boxes), 1), MAX_BATCH)
         ]
-        R = np.concatenate([part[0] for part in parts], 1)
-        t = np.concatenate([part[1] for part in parts])
-        vertices = np.concatenate([part[2] for part in parts])
-        return self._in_head_frame(*self._mirrored_back(R, t, vertices, mirrored))
+        seen = _Seen(
+            np.concatenate([part.R for part in parts], 1),
+            np.concatenate([part.t for part in parts]),
+            np.concatenate([part.vertices for part in parts]),
+            _joined([part.presence for part in parts]),
+            _joined([part.rotation_covariance_cam for part in parts]),
+            _joined([part.t_sigma_m for part in parts]),
+        )
+        return self._in_head_frame(self._mirrored_back(seen, mirrored))
 
     def template_landmarks_68_m(self) -> Float[Array, "68 3"]:
         """Of a neutral face in the network's own frame; T_head_from_model is fitted to them."""
@@ -154,12 +182,11 @@ class PoseModel:
         camera: Camera,
         boxes: Float[Array, "n 3"],
         mirrored: Bool[Array, "n"],
-    ) -> tuple[Float[Array, "k n 3 3"], Float[Array, "n 3"], Float[Array, "n v 3"]]:
-        """R of every iterate, t and vertices of the last, as the network saw them."""
+    ) -> _Seen:
+        """As the network saw them: mirrored where the crops were."""
         n, size_px = len(boxes), self.config.crop_px
         if n == 0:
-            rounds, v = self.config.n_iterations, self.config.n_vertices
-            return np.zeros((rounds, 0, 3, 3)), np.zeros((0, 3)), np.zeros((0, v, 3))
+            return self._nothing_seen()
         crops = np.empty((n, size_px, size_px, 3), np.uint8)
         for i, box in enumerate(boxes):
             crops[i] = cut_crop(image_rgb, camera, box, self.config, mirror=bool(mirrored[i]))
@@ -176,40 +203,71 @@ class PoseModel:
                 torch.from_numpy(K).to(self.device),
                 torch.from_numpy(box_info).to(self.device),
             )
-            R = torch.stack([iterate.R_cam_from_head for iterate in iterates])
-            t, vertices = iterates[-1].t_cam_from_head_m, iterates[-1].vertices_head_m
-        return tuple(x.cpu().numpy().astype(np.float64) for x in (R, t, vertices))
+            return _seen_from_iterates(iterates)
 
-    def _mirrored_back(
-        self,
-        R: Float[Array, "k n 3 3"],
-        t: Float[Array, "n 3"],
-        vertices: Float[Array, "n v 3"],
-        mirrored: Bool[Array, "n"],
-    ) -> tuple[Float[Array, "k n 3 3"], Float[Array, "n 3"], Float[Array, "n v 3"]]:
-        """R becomes D R D, t becomes D t, vertices D v in the order of their mirror images."""
-        if mirrored.any():
-            ids = self.mesh.mirror_vertex_ids
-            R[:, mirrored] = MIRROR_X @ R[:, mirrored] @ MIRROR_X
-            t[mirrored] = t[mirrored] @ MIRROR_X
-            turned = vertices[mirrored] @ MIRROR_X
-            vertices[mirrored] = turned if ids is None else turned[:, ids]
-        return R, t, vertices
+    def _nothing_seen(self) -> _Seen:
+        config = self.config
+        return _Seen(
+            np.zeros((config.n_iterations, 0, 3, 3)),
+            np.zeros((0, 3)),
+            np.zeros((0, config.n_vertices, 3)),
+            np.zeros(0) if config.presence_head else None,
+            np.zeros((0, 3, 3)) if config.uncertainty_head else None,
+            np.zeros((0, 3)) if config.uncertainty_head else None,
+        )
 
-    def _in_head_frame(
-        self,
-        R_cam_from_model: Float[Array, "k n 3 3"],
-        t_cam_from_model_m: Float[Array, "n 3"],
-        vertices_model_m: Float[Array, "n v 3"],
-    ) -> PosePrediction:
+    def _mirrored_back(self, seen: _Seen, mirrored: Bool[Array, "n"]) -> _Seen:
+        """R becomes D R D, t becomes D t, vertices D v in the order of their mirror images.
+
+        A rotation vector becomes -D e, so its covariance D C D; sigmas stay.
+        """
+        if not mirrored.any():
+            return seen
+        R, t, vertices = seen.R.copy(), seen.t.copy(), seen.vertices.copy()
+        ids, covariance = self.mesh.mirror_vertex_ids, seen.rotation_covariance_cam
+        R[:, mirrored] = MIRROR_X @ R[:, mirrored] @ MIRROR_X
+        t[mirrored] = t[mirrored] @ MIRROR_X
+        turned = vertices[mirrored] @ MIRROR_X
+        vertices[mirrored] = turned if ids is None else turned[:, ids]
+        if covariance is not None:
+            covariance = covariance.copy()
+            covariance[mirrored] = MIRROR_X @ covariance[mirrored] @ MIRROR_X
+        return replace(seen, R=R, t=t, vertices=vertices, rotation_covariance_cam=covariance)
+
+    def _in_head_frame(self, seen: _Seen) -> PosePrediction:
         R_head_from_model, t_head_from_model_m = (
             self._T_head_from_model[:3, :3],
             self._T_head_from_model[:3, 3],
         )
-        R = R_cam_from_model @ R_head_from_model.T
+        R = seen.R @ R_head_from_model.T
         return PosePrediction(
             R_cam_from_head=R[-1],
-            t_cam_from_head_m=t_cam_from_model_m - R[-1] @ t_head_from_model_m,
-            vertices_head_m=vertices_model_m @ R_head_from_model.T + t_head_from_model_m,
+            t_cam_from_head_m=seen.t - R[-1] @ t_head_from_model_m,
+            vertices_head_m=seen.vertices @ R_head_from_model.T + t_head_from_model_m,
             iterates_R=R,
+            presence=seen.presence,
+            rotation_covariance_cam=seen.rotation_covariance_cam,
+            t_sigma_m=seen.t_sigma_m,
         )
+
+
+def _joined(parts: Sequence[Array | None]) -> Array | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _seen_from_iterates(iterates: Sequence[TrgIterate]) -> _Seen:
+    last = iterates[-1]
+    logit, cholesky = last.presence_logit, last.rotation_cholesky
+    return _Seen(
+        _array(torch.stack([iterate.R_cam_from_head for iterate in iterates])),
+        _array(last.t_cam_from_head_m),
+        _array(last.vertices_head_m),
+        None if logit is None else _array(logit.sigmoid()),
+        None if cholesky is None else _array(covariance_from_cholesky(cholesky)),
+        None if last.t_sigma_m is None else _array(last.t_sigma_m),
+    )
+
+
+def _array(values: Tensor) -> Array:
+    return values.cpu().numpy().astype(np.float64)

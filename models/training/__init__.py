@@ -1,0 +1,1 @@
+"""The trainer core: PoseBatch in, weights out. Knows no data set."""

@@ -1,0 +1,146 @@
+"""Calibration: after training, the heads' claims are scaled until they hold on held-out crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from models.training.metrics import ONE_SIGMA, TWO_SIGMA, normalised_errors
+from models.training.predictions import HeldOutPredictions
+from models.trg.network import Trg
+
+Array = np.ndarray
+
+TOLERANCE_1, TOLERANCE_2 = 0.03, 0.02
+"""Of the shares within one and two sigmas; what they miss by is counted in these units."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of errors within one and two claimed sigmas, for x, y, z."""
+
+    rotation_1: Float[Array, "3"]
+    rotation_2: Float[Array, "3"]
+    t_1: Float[Array, "3"]
+    t_2: Float[Array, "3"]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """Factors that the claimed sigmas were multiplied by, and the coverage with and without."""
+
+    rotation_factor: Float[Array, "3"]
+    t_factor: Float[Array, "3"]
+    before: Coverage
+    after: Coverage
+
+    def summary(self) -> str:
+        """Lines for the log."""
+        lines = []
+        for name, factor in (("rotation", self.rotation_factor), ("t", self.t_factor)):
+            lines.append(f"{name}: sigmas times {np.round(factor, 3).tolist()}")
+            for when, coverage in (("before", self.before), ("after", self.after)):
+                one = 100.0 * getattr(coverage, f"{name}_1")
+                two = 100.0 * getattr(coverage, f"{name}_2")
+                lines.append(
+                    f"  {when}: within 1 sigma {np.round(one, 1).tolist()} %, "
+                    f"within 2 sigma {np.round(two, 1).tolist()} %"
+                )
+        return "\n".join(lines)
+
+
+def sigma_factor(normalised: Float[Array, "n"]) -> float:
+    """The factor of sigma after which the shares within one and two sigmas are nearest to 68.27 %
+    and 95.45 %, the worse of the two counting, in units of the tolerances.
+
+    For normal errors both ask for the same factor; otherwise the best lies between the two.
+    """
+    size = np.sort(np.abs(normalised))
+    wanted = np.quantile(size, ONE_SIGMA), np.quantile(size, TWO_SIGMA) / 2.0
+    factors = np.geomspace(max(min(wanted), 1e-6), max(*wanted, 1e-6), 201)
+    within_1 = np.searchsorted(size, factors) / len(size)
+    within_2 = np.searchsorted(size, 2.0 * factors) / len(size)
+    miss = np.maximum(
+        np.abs(within_1 - ONE_SIGMA) / TOLERANCE_1, np.abs(within_2 - TWO_SIGMA) / TOLERANCE_2
+    )
+    return float(factors[miss.argmin()])
+
+
+def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> CalibrationReport:
+    """Multiply the scales of the network's uncertainty head so that its claims hold for these
+    predictions, which it must have made just as it is.
+
+    Raises: ValueError without an uncertainty head, or with fewer than 100 faces.
+    """
+    errors = normalised_errors(predictions)
+    if len(errors.rotation) < 100:
+        raise ValueError(f"{len(errors.rotation)} faces are too few to calibrate with.")
+    rotation = np.array([sigma_factor(errors.rotation[:, i]) for i in range(3)])
+    t = np.array([sigma_factor(errors.t[:, i]) for i in range(3)])
+    head = network.uncertainty_head
+    with torch.no_grad():
+        head.rotation_scale.mul_(head.rotation_scale.new_tensor(rotation))
+        head.t_scale.mul_(head.t_scale.new_tensor(t))
+    return CalibrationReport(
+        rotation,
+        t,
+        _coverage(errors.rotation, errors.t),
+        _coverage(errors.rotation / rotation, errors.t / t),
+    )
+
+
+def _coverage(rotation: Float[Array, "n 3"], t: Float[Array, "n 3"]) -> Coverage:
+    return Coverage(
+        *((np.abs(values) < limit).mean(0) for values in (rotation, t) for limit in (1.0, 2.0))
+    )
+
+
+def platt_factors(
+    logit: Float[Array, "n"], is_face: Bool[Array, "n"], n_rounds: int = 50
+) -> tuple[float, float]:
+    """Scale and shift of logits that make them probabilities (Platt 1999, with his smoothed
+    targets, so that classes which are told apart perfectly do not send the scale to infinity).
+
+    Newton's method, damped. Raises: ValueError unless there are faces and negatives.
+    """
+    n_face, n_other = int(is_face.sum()), int((~is_face).sum())
+    if not (n_face and n_other):
+        raise ValueError("Presence is calibrated with faces and negatives; one kind is absent.")
+    target = np.where(is_face, (n_face + 1.0) / (n_face + 2.0), 1.0 / (n_other + 2.0))
+    inputs = np.stack([logit, np.ones_like(logit)], 1)
+
+    def loss(w: Array) -> float:
+        z = inputs @ w
+        return float((np.logaddexp(0.0, z) - target * z).sum() + 1e-6 * (w @ w))
+
+    factors, best = np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
+    for _ in range(n_rounds):
+        p = 1.0 / (1.0 + np.exp(-np.clip(inputs @ factors, -500.0, 500.0)))
+        gradient = inputs.T @ (p - target) + 2e-6 * factors
+        hessian = (inputs * (p * (1.0 - p))[:, None]).T @ inputs + 1e-6 * np.eye(2)
+        move, size = np.linalg.solve(hessian, gradient), 1.0
+        while size > 1e-8 and loss(factors - size * move) > best:
+            size /= 2.0
+        if size <= 1e-8:
+            break
+        factors = factors - size * move
+        best = loss(factors)
+    return float(factors[0]), float(factors[1])
+
+
+def calibrate_presence(network: Trg, predictions: HeldOutPredictions) -> tuple[float, float]:
+    """Scale and shift the network's presence logit for these predictions; returns both.
+
+    Raises: ValueError without a presence head, or unless there are faces and negatives.
+    """
+    if predictions.presence_logit is None:
+        raise ValueError("The network has no presence head.")
+    scale, shift = platt_factors(predictions.presence_logit, predictions.is_face)
+    head = network.presence_head
+    with torch.no_grad():
+        head.logit_scale.mul_(scale)
+        head.logit_shift.mul_(scale).add_(shift)
+    return scale, shift

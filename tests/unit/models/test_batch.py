@@ -1,0 +1,51 @@
+"""PoseBatch refuses what does not fit, at birth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.trg.batch import PoseBatch
+
+
+def fields(b: int = 2) -> dict[str, torch.Tensor]:
+    return {
+        "crops_rgb": torch.zeros(b, 8, 8, 3, dtype=torch.uint8),
+        "ray_boxes": torch.ones(b, 3),
+        "is_face": torch.ones(b, dtype=torch.bool),
+        "R_cam_from_model": torch.eye(3).repeat(b, 1, 1),
+        "t_cam_from_model_m": torch.ones(b, 3),
+        "vertices_model_m": torch.zeros(b, 5, 3),
+    }
+
+
+def test_a_batch_knows_its_length_and_moves() -> None:
+    batch = PoseBatch(**fields())
+    assert len(batch) == 2
+    there = batch.to("meta")
+    assert all(value.device.type == "meta" for value in vars(there).values())
+    assert batch.ray_boxes.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("crops_rgb", torch.zeros(2, 8, 9, 3, dtype=torch.uint8)),
+        ("crops_rgb", torch.zeros(2, 3, 8, 8, dtype=torch.uint8)),
+        ("crops_rgb", torch.zeros(2, 8, 8, 3)),
+        ("ray_boxes", torch.ones(1, 3)),
+        ("ray_boxes", torch.ones(2, 3, dtype=torch.int64)),
+        ("is_face", torch.ones(2)),
+        ("R_cam_from_model", torch.ones(2, 9)),
+        ("t_cam_from_model_m", torch.ones(2, 4)),
+        ("vertices_model_m", torch.zeros(2, 15)),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(name: str, wrong: torch.Tensor) -> None:
+    # without the tests' shape checker, which would be there first
+    values = fields() | {name: wrong}
+    batch = object.__new__(PoseBatch)
+    for key, value in values.items():
+        object.__setattr__(batch, key, value)
+    with pytest.raises(ValueError, match=name):
+        batch.__post_init__()
