@@ -1,0 +1,1 @@
+"""Data sets: pictures with heads whose pose is known, and batches made of them for training."""
