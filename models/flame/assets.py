@@ -110,11 +110,13 @@ class HeadAssets:
         self,
         shape: Float[Array, "k"] | None = None,
         expression: Mapping[str, float] | None = None,
+        eye_angles_deg: Float[Array, "2 2"] | None = None,
     ) -> Float[Array, "v 3"]:
-        """The mesh of one person with one expression, in the `open_head` frame.
+        """The mesh of one person with one expression and gaze, in the `open_head` frame.
 
         shape: the first k identity coefficients in standard deviations; the others are 0.
         expression: weight by name, 1 is full.
+        eye_angles_deg: yaw and pitch of the left and the right eyeball, see `with_eyes_turned`.
         Raises: HeadAssetsError for too many coefficients or an unknown expression.
         """
         coefficients = np.zeros(0) if shape is None else np.asarray(shape, np.float64)
@@ -131,7 +133,27 @@ class HeadAssets:
                 known = ", ".join(self.expression_names)
                 raise HeadAssetsError(f"There is no expression {name!r}; known are {known}.")
             vertices += weight * self.expression_directions_m[self.expression_names.index(name)]
-        return vertices
+        return (
+            vertices if eye_angles_deg is None else self.with_eyes_turned(vertices, eye_angles_deg)
+        )
+
+    def with_eyes_turned(
+        self, vertices_m: Float[Array, "v 3"], eye_angles_deg: Float[Array, "2 2"]
+    ) -> Float[Array, "v 3"]:
+        """The mesh with its eyeballs turned about their joints; the lids stay (see eyeLook*).
+
+        eye_angles_deg: left eye, right eye: yaw (positive to the subject's left), then pitch
+            (positive upwards). An eye that looked along z looks along
+            (sin yaw cos pitch, sin pitch, cos yaw cos pitch).
+        """
+        turned = vertices_m.copy()
+        for name, angles_deg in zip(("eye_l", "eye_r"), eye_angles_deg, strict=True):
+            ids = np.unique(self.triangles_of(name))
+            joint = self.joint_regressor[self.joint_names.index(name)] @ vertices_m
+            turned[ids] = (
+                joint + (vertices_m[ids] - joint) @ _gaze_matrix(*np.radians(angles_deg)).T
+            )
+        return turned
 
     def landmarks_468_m(self, vertices_m: Float[Array, "v 3"]) -> Float[Array, "468 3"]:
         """FaceMesh's landmarks on a mesh of this topology, in its frame."""
@@ -145,6 +167,13 @@ class HeadAssets:
     def triangles_of(self, part_name: str) -> Int[Array, "n 3"]:
         """The triangles of one part."""
         return self.triangles[self.part_of_triangle == self.part_names.index(part_name)]
+
+
+def _gaze_matrix(yaw_rad: float, pitch_rad: float) -> Float[Array, "3 3"]:
+    """Pitch about x, then yaw about y, in the `open_head` frame."""
+    cy, sy, cp, sp = np.cos(yaw_rad), np.sin(yaw_rad), np.cos(pitch_rad), np.sin(pitch_rad)
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    return about_y @ np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
 
 
 def _check_ids(name: str, ids: Int[Array, "*shape"], count: int) -> None:

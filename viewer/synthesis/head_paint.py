@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from viewer.synthesis.head_model import SIZE_SCALE
+
 Array = np.ndarray
 
 SKIN_RGB = np.array(
@@ -55,7 +57,7 @@ def smooth_step(values: Array, low: float, high: float) -> Array:
 
 def hair_weight(positions_m: Float[Array, "n 3"]) -> Float[Array, "n"]:
     """0 on skin, 1 on hair: above and behind a hairline, except a patch around each ear."""
-    x, y, z = positions_m.T
+    x, y, z = positions_m.T / SIZE_SCALE  # the numbers below are of MakeHuman's own size
     profile_z = np.array([-0.15, -0.095, -0.075, -0.05, -0.034, -0.02, 0.0, 0.02, 0.04, 0.07])
     profile_y = np.array([-0.07, -0.06, -0.03, 0.02, -0.002, 0.02, 0.052, 0.072, 0.084, 0.09])
     above = smooth_step(y - np.interp(z, profile_z, profile_y), -0.003, 0.004)

@@ -26,31 +26,13 @@ from viewer.synthesis.head_paint import (
     smooth_step,
 )
 from viewer.synthesis.rasterizer import Raster, rasterize
+from viewer.synthesis.torso import NECK_END_M, NECK_SECTION_M, build_torso
 
 Array = np.ndarray
 
 HAIR_THICKNESS_M = 0.009
 IRIS_HALF_ANGLE_DEG, PUPIL_HALF_ANGLE_DEG = 25.0, 10.0
 SUPERSAMPLING = 2
-
-NECK_SECTION_M = (-0.099, -0.088)
-"""Heights on the template head between which the collar goes around the neck."""
-
-NECK_END_M = -0.113
-"""Below this height the neck, which ends in a ragged rim inside the shirt, is left out."""
-
-# Rings of the shirt below the collar: how far below it, half widths, how far behind it (m).
-SHIRT_RINGS_M = np.array(
-    [
-        [0.014, 0.072, 0.074, 0.002],
-        [0.030, 0.105, 0.078, 0.006],
-        [0.050, 0.150, 0.084, 0.010],
-        [0.092, 0.195, 0.094, 0.010],
-        [0.162, 0.215, 0.104, 0.002],
-        [0.262, 0.215, 0.108, -0.004],
-    ]
-)
-SHIRT_SIDES = 48
 
 
 @dataclass(frozen=True)
@@ -98,7 +80,9 @@ def build_painted_head(
     scalp = np.unique(head.triangles_of("skin"))
     hair[scalp] = hair_weight(head.template_vertices_m[scalp])
     grown = skin + (HAIR_THICKNESS_M * hair)[:, None] * vertex_normals(skin, head.triangles)
-    shirt, shirt_triangles = _shirt(skin[_between(head.template_vertices_m[:, 1], *NECK_SECTION_M)])
+    shirt, shirt_triangles = build_torso(
+        skin[_between(head.template_vertices_m[:, 1], *NECK_SECTION_M)]
+    )
     shown = head.template_vertices_m[head.triangles, 1].min(1) > NECK_END_M
     positions = np.concatenate([head.template_vertices_m, shirt])
     R, t = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
@@ -187,30 +171,6 @@ def vertex_normals(
 
 def _between(values: Float[Array, "n"], low: float, high: float) -> Bool[Array, "n"]:
     return (values > low) & (values < high)
-
-
-def _shirt(
-    neck_m: Float[Array, "n 3"],
-) -> tuple[Float[Array, "v 3"], Int[Array, "f 3"]]:
-    """Collar and shoulders of a person with this neck: elliptic rings joined by triangles.
-
-    neck_m: skin around the neck where the collar goes, in the `open_head` frame.
-    """
-    low, high = neck_m.min(0), neck_m.max(0)
-    middle, half = (low + high) / 2, 1.04 * (high - low) / 2
-    collar = np.array([[0.0, half[0], half[2], 0.0]])
-    below, half_x, half_z, behind = (
-        column[:, None] for column in np.concatenate([collar, SHIRT_RINGS_M]).T
-    )
-    angle = np.linspace(0, 2 * np.pi, SHIRT_SIDES, endpoint=False)
-    half_x, half_z = np.maximum(half_x, half[0]), np.maximum(half_z, half[2])
-    x, z = half_x * np.sin(angle), half_z * np.cos(angle) - behind
-    rings = middle + np.stack(np.broadcast_arrays(x, -below, z), -1)
-    upper = np.arange(len(below) - 1)[:, None] * SHIRT_SIDES
-    here = np.arange(SHIRT_SIDES)
-    a, b = (upper + here).ravel(), (upper + (here + 1) % SHIRT_SIDES).ravel()
-    c, d = a + SHIRT_SIDES, b + SHIRT_SIDES
-    return rings.reshape(-1, 3), np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
 
 
 def _shaded(

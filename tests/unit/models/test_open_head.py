@@ -117,6 +117,26 @@ def test_expression_moves_its_landmark(head: HeadAssets, name: str) -> None:
     np.testing.assert_allclose(half, (neutral + moved) / 2, atol=1e-12)
 
 
+def test_eyes_turn_about_their_joints(head: HeadAssets) -> None:
+    """Yaw to the subject's left, pitch upwards, each eye for itself; nothing else moves."""
+    straight = head.vertices_m()
+    turned = head.vertices_m(eye_angles_deg=np.array([[30.0, 0.0], [0.0, 20.0]]))
+    moved = np.flatnonzero(np.abs(turned - straight).max(1) > 1e-9)
+    eyes = [np.unique(head.triangles_of(part)) for part in ("eye_l", "eye_r")]
+    assert np.isin(moved, np.concatenate(eyes)).all()
+    for joint, ids, gaze in (
+        (3, eyes[0], (np.sin(np.pi / 6), 0.0, np.cos(np.pi / 6))),
+        (4, eyes[1], (0.0, np.sin(np.pi / 9), np.cos(np.pi / 9))),
+    ):
+        centre = head.joint_regressor[joint] @ straight
+        before, after = straight[ids] - centre, turned[ids] - centre
+        np.testing.assert_allclose(
+            np.linalg.norm(after, axis=1), np.linalg.norm(before, axis=1), atol=1e-9
+        )
+        R = np.linalg.lstsq(before, after, rcond=None)[0].T
+        np.testing.assert_allclose(R @ [0.0, 0.0, 1.0], gaze, atol=1e-6)
+
+
 def test_unknown_expression_and_too_many_coefficients(head: HeadAssets) -> None:
     with pytest.raises(HeadAssetsError, match="jawOpen"):
         head.vertices_m(expression={"grin": 1.0})
