@@ -1,0 +1,88 @@
+"""What is behind the heads: parts of portraits without the person, rooms of soft patches, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from viewer.synthesis.portraits import PortraitAsset
+
+Array = np.ndarray
+
+TRIES = 12
+
+
+def face_box_px(portrait: PortraitAsset) -> Float[Array, "4"]:
+    """What of a portrait shows the head: left, top, right, bottom, with a margin."""
+    low, high = portrait.texture_px.min(0) - 12, portrait.texture_px.max(0) + 12
+    return np.concatenate([low, high])
+
+
+def sample_background(
+    portraits: Sequence[PortraitAsset],
+    face_boxes_px: Float[Array, "n 4"],
+    size_px: int,
+    rng: np.random.Generator,
+) -> UInt8[Array, "size size 3"]:
+    """A square background without a face. face_boxes_px: of the portraits, by `face_box_px`."""
+    kind = rng.random()
+    if kind < 0.12:
+        return _gradient(size_px, rng)
+    if kind < 0.3:
+        return _patches(size_px, rng)
+    return _part_of_portrait(portraits, face_boxes_px, size_px, rng)
+
+
+def _part_of_portrait(
+    portraits: Sequence[PortraitAsset],
+    face_boxes_px: Float[Array, "n 4"],
+    size_px: int,
+    rng: np.random.Generator,
+) -> UInt8[Array, "size size 3"]:
+    """A square of a portrait that leaves out the head, whatever else it shows of the person."""
+    for _ in range(TRIES):
+        chosen = rng.integers(len(portraits))
+        side = int(rng.uniform(60, 320))
+        left, top = rng.integers(0, 512 - side, 2)
+        x0, y0, x1, y1 = face_boxes_px[chosen]
+        if left + side < x0 or left > x1 or top + side < y0 or top > y1:
+            break
+    else:
+        return _patches(size_px, rng)
+    part = portraits[chosen].image_rgb[top : top + side, left : left + side]
+    image = cv2.resize(part, (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+    if rng.random() < 0.15:
+        image = np.rot90(image, int(rng.integers(1, 4)))
+    if rng.random() < 0.5:
+        gain = rng.uniform(0.5, 1.5, 3).astype(np.float32)
+        image = np.clip(image * gain, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def _gradient(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 3"]:
+    first, second = rng.uniform(0, 255, (2, 3))
+    ramp = np.linspace(0, 1, size_px)[:, None, None]
+    image = np.broadcast_to(first * (1 - ramp) + second * ramp, (size_px, size_px, 3))
+    if rng.random() < 0.5:
+        image = image.transpose(1, 0, 2)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def _patches(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 3"]:
+    """Random colours on a coarse grid, smooth or with hard edges, and some lines."""
+    cells = int(rng.integers(2, 9))
+    level, spread = rng.uniform(30, 220), rng.uniform(8, 70)
+    coarse = level + rng.normal(0, spread, (cells, cells, 1)) + rng.normal(0, 18, (cells, cells, 3))
+    how = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_NEAREST
+    image = cv2.resize(coarse.astype(np.float32), (size_px, size_px), interpolation=how)
+    image = image.clip(0, 255).astype(np.uint8)
+    for _ in range(rng.integers(0, 8)):
+        ends = rng.integers(0, size_px, 4).tolist()
+        colour = rng.uniform(0, 255, 3).tolist()
+        cv2.line(image, ends[:2], ends[2:], colour, int(rng.integers(1, 14)), cv2.LINE_AA)
+    return image

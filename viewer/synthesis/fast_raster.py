@@ -1,0 +1,261 @@
+"""The compiled inner loops of the synthesis: z-buffer, normals, shading, soft edges.
+
+`viewer/synthesis/rasterizer.py` is the same z-buffer in plain numpy, for single pictures; a test
+compares the two. Pixel centres are at half numbers. Needs numba (requirements-train.txt).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+Array = np.ndarray
+
+NEAR_M = 0.01
+"""Triangles with a corner nearer than this to the camera's plane are left out, not clipped."""
+
+STRAND_TILE_PX = 256
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Machine code. What checks shapes in tests wraps every function, and cannot be compiled."""
+    return numba.njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
+
+
+@_compiled
+def rasterize_into(
+    x_px, y_px, z_m, triangles, n_closed, triangle_id, weight_0, weight_1, inverse_z
+):
+    """Fill the four buffers (h, w) with the nearest surface; -1 and 0 where there is none.
+
+    x_px, y_px, z_m: (v,) projected vertices. weight_0, weight_1: perspective-correct barycentric
+    weights of a triangle's first two corners. n_closed: so many triangles, from the first on, are
+    of a closed surface, counter-clockwise from outside: their backs are not drawn.
+    """
+    height, width = triangle_id.shape
+    one, half, edge = np.float32(1.0), np.float32(0.5), np.float32(-1e-5)
+    triangle_id[:] = -1
+    inverse_z[:] = 0.0
+    for f in range(triangles.shape[0]):
+        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        if z_m[i] < NEAR_M or z_m[j] < NEAR_M or z_m[k] < NEAR_M:
+            continue
+        ax, ay, bx, by, cx, cy = x_px[i], y_px[i], x_px[j], y_px[j], x_px[k], y_px[k]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        # counter-clockwise from outside is clockwise on screen, whose y points down
+        if abs(area) < 1e-9 or (f < n_closed and area > 0):
+            continue
+        left = max(np.float32(0.0), np.ceil(min(ax, bx, cx) - half))
+        right = min(np.float32(width - 1), np.floor(max(ax, bx, cx) - half))
+        top = max(np.float32(0.0), np.ceil(min(ay, by, cy) - half))
+        bottom = min(np.float32(height - 1), np.floor(max(ay, by, cy) - half))
+        if left > right or top > bottom:
+            continue
+        scale = one / area
+        za, zb, zc = one / z_m[i], one / z_m[j], one / z_m[k]
+        x0, y0 = left + half, top + half
+        w0_row = ((bx - x0) * (cy - y0) - (by - y0) * (cx - x0)) * scale
+        w1_row = ((cx - x0) * (ay - y0) - (cy - y0) * (ax - x0)) * scale
+        w0_right, w0_down = (by - cy) * scale, (cx - bx) * scale
+        w1_right, w1_down = (cy - ay) * scale, (ax - cx) * scale
+        for row in range(int(top), int(bottom) + 1):
+            w0, w1 = w0_row - w0_right, w1_row - w1_right
+            w0_row += w0_down
+            w1_row += w1_down
+            for column in range(int(left), int(right) + 1):
+                w0 += w0_right
+                w1 += w1_right
+                w2 = one - w0 - w1
+                if w0 < edge or w1 < edge or w2 < edge:
+                    continue
+                nearness = w0 * za + w1 * zb + w2 * zc
+                if nearness > inverse_z[row, column]:
+                    inverse_z[row, column] = nearness
+                    triangle_id[row, column] = f
+                    weight_0[row, column] = w0 * za / nearness
+                    weight_1[row, column] = w1 * zb / nearness
+
+
+@_compiled
+def vertex_normals_into(vertices, triangles, normals):
+    """Unit normals, weighted by area; outwards where triangles are counter-clockwise."""
+    normals[:] = 0.0
+    for f in range(triangles.shape[0]):
+        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, az = (
+            vertices[j, 0] - vertices[i, 0],
+            vertices[j, 1] - vertices[i, 1],
+            vertices[j, 2] - vertices[i, 2],
+        )
+        bx, by, bz = (
+            vertices[k, 0] - vertices[i, 0],
+            vertices[k, 1] - vertices[i, 1],
+            vertices[k, 2] - vertices[i, 2],
+        )
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for v in range(normals.shape[0]):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + 1e-12
+        normals[v, 0] /= length
+        normals[v, 1] /= length
+        normals[v, 2] /= length
+
+
+@_compiled
+def _bilinear(image, x, y, channel):
+    x, y = x - 0.5, y - 0.5  # pixel centres are at half numbers
+    x = min(max(x, 0.0), image.shape[1] - 1.001)
+    y = min(max(y, 0.0), image.shape[0] - 1.001)
+    column, row = int(x), int(y)
+    fx, fy = x - column, y - row
+    upper = image[row, column, channel] * (1 - fx) + image[row, column + 1, channel] * fx
+    lower = image[row + 1, column, channel] * (1 - fx) + image[row + 1, column + 1, channel] * fx
+    return upper * (1 - fy) + lower * fy
+
+
+@_compiled
+def shade_over(
+    out_rgb,
+    nearest_inverse_z,
+    buffers,
+    triangles,
+    normals,
+    paint,
+    texture_rgba,
+    strands,
+    light,
+    shadow,
+    use_shadow,
+):
+    """Blend one layer over the picture and take over its depth where it is opaque.
+
+    out_rgb: (h, w, 3) uint8, changed. nearest_inverse_z: (h, w), of what is there, changed.
+    buffers: of `rasterize_into`. paint: (v, 10): texture x, y, weight, r, g, b, strand u, v,
+    strand, alpha. light: (4, 3): direction to the lamp in the camera frame, its colour, the
+    ambient colour, and (how much backs are lit, gloss, alpha from the texture: 0 or 1).
+    shadow: (h, w), 1 lit to 0 in shadow.
+    """
+    triangle_id, weight_0, weight_1, inverse_z = buffers
+    height, width = triangle_id.shape
+    tile = strands.shape[0]
+    for row in range(height):
+        for column in range(width):
+            f = triangle_id[row, column]
+            if f < 0 or inverse_z[row, column] < nearest_inverse_z[row, column]:
+                continue
+            i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+            a, b = weight_0[row, column], weight_1[row, column]
+            c = 1.0 - a - b
+            alpha = a * paint[i, 9] + b * paint[j, 9] + c * paint[k, 9]
+            strand = a * paint[i, 8] + b * paint[j, 8] + c * paint[k, 8]
+            tone = 1.0
+            if strand > 0.0:
+                u = (a * paint[i, 6] + b * paint[j, 6] + c * paint[k, 6]) * tile
+                v = (a * paint[i, 7] + b * paint[j, 7] + c * paint[k, 7]) * tile
+                s = strands[int(v) % tile, int(u) % tile]
+                tone = 1.0 + strand * 0.9 * (s - 0.5)
+                alpha = min(max(2.0 * alpha - s, 0.0), 1.0)
+            if alpha <= 0.004:
+                continue
+            x = a * paint[i, 0] + b * paint[j, 0] + c * paint[k, 0]
+            y = a * paint[i, 1] + b * paint[j, 1] + c * paint[k, 1]
+            weight = a * paint[i, 2] + b * paint[j, 2] + c * paint[k, 2]
+            if light[3, 2] > 0:
+                alpha *= _bilinear(texture_rgba, x, y, 3) / 255.0
+            facing = 0.5
+            shine = 0.0
+            if light[3, 0] < 1.0:
+                nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
+                ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
+                nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
+                if nz > 0.0 and light[3, 0] > 0.0:
+                    nx, ny, nz = -nx, -ny, -nz
+                facing = nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2]
+                facing = max(facing, 0.0)
+                if use_shadow:
+                    facing *= shadow[row, column]
+                half = max(facing * 0.5 - nz * 0.5, 0.0)
+                shine = light[3, 1] * half**16
+            for channel in range(3):
+                value = (1.0 - weight) * (
+                    a * paint[i, 3 + channel]
+                    + b * paint[j, 3 + channel]
+                    + c * paint[k, 3 + channel]
+                )
+                if weight > 0.0:
+                    value += weight * _bilinear(texture_rgba, x, y, channel)
+                value = value * tone * (light[2, channel] + light[1, channel] * facing)
+                value = min(max(value + shine * 255.0, 0.0), 255.0)
+                out_rgb[row, column, channel] = np.uint8(
+                    value * alpha + out_rgb[row, column, channel] * (1.0 - alpha)
+                )
+            if alpha > 0.5:
+                nearest_inverse_z[row, column] = inverse_z[row, column]
+
+
+@_compiled
+def shadow_into(shadow, buffers, R_light, centre, scale, lamp_inverse_z, focal, cx, cy):
+    """1 where a pixel's surface is seen by the lamp, 0 in shadow.
+
+    lamp_inverse_z: (n, n) z-buffer of an orthographic look along the light with depths offset by 2.
+    R_light: rows are the lamp's axes in the camera frame, the third along the light.
+    """
+    triangle_id, _, _, inverse_z = buffers
+    n = lamp_inverse_z.shape[0]
+    for row in range(triangle_id.shape[0]):
+        for column in range(triangle_id.shape[1]):
+            shadow[row, column] = 1.0
+            if triangle_id[row, column] < 0:
+                continue
+            z = 1.0 / inverse_z[row, column]
+            x = (column + 0.5 - cx) / focal * z - centre[0]
+            y = (row + 0.5 - cy) / focal * z - centre[1]
+            d = z - centre[2]
+            u = int(n / 2 + scale * (R_light[0, 0] * x + R_light[0, 1] * y + R_light[0, 2] * d))
+            v = int(n / 2 + scale * (R_light[1, 0] * x + R_light[1, 1] * y + R_light[1, 2] * d))
+            depth = 2.0 + R_light[2, 0] * x + R_light[2, 1] * y + R_light[2, 2] * d
+            if 1 <= u < n - 1 and 1 <= v < n - 1:
+                lit = 0.0
+                for dv in range(-1, 2):
+                    for du in range(-1, 2):
+                        if lamp_inverse_z[v + dv, u + du] * (depth - 0.012) <= 1.0:
+                            lit += 1.0
+                shadow[row, column] = lit / 9.0
+
+
+@_compiled
+def soften_edges(image_rgb, nearest_inverse_z, out_rgb):
+    """Average over 3 x 3 where the depth jumps, so that outlines are not staircases."""
+    height, width = nearest_inverse_z.shape
+    out_rgb[:] = image_rgb
+    for row in range(1, height - 1):
+        for column in range(1, width - 1):
+            here = nearest_inverse_z[row, column]
+            jump = max(
+                abs(here - nearest_inverse_z[row, column + 1]),
+                abs(here - nearest_inverse_z[row + 1, column]),
+                abs(here - nearest_inverse_z[row, column - 1]),
+                abs(here - nearest_inverse_z[row - 1, column]),
+            )
+            if jump > 0.03 * max(here, nearest_inverse_z[row, column + 1], 1e-3):
+                for channel in range(3):
+                    total = 4.0 * image_rgb[row, column, channel]
+                    total += 2.0 * (
+                        np.float32(image_rgb[row - 1, column, channel])
+                        + image_rgb[row + 1, column, channel]
+                        + image_rgb[row, column - 1, channel]
+                        + image_rgb[row, column + 1, channel]
+                    )
+                    total += (
+                        np.float32(image_rgb[row - 1, column - 1, channel])
+                        + image_rgb[row - 1, column + 1, channel]
+                        + image_rgb[row + 1, column - 1, channel]
+                        + image_rgb[row + 1, column + 1, channel]
+                    )
+                    out_rgb[row, column, channel] = np.uint8(total / 16.0)

@@ -1,0 +1,271 @@
+"""The synthetic data set from a folder of portraits: fit, render, write; resumable, in parallel.
+
+The folder gets `people/` (fitted portraits), `train/`, `validation/` (renders of disjoint
+persons), `train-portraits/`, `validation-portraits/` (the portraits themselves, labelled by their
+fit) and `face_basis.npz`. Picture number n of a split depends on (seed, split, n) alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models.flame.assets import OPEN_HEAD_PATH, HeadAssets, load_open_head
+from models.geometry.cameras import Camera
+from models.training.initialisation import write_face_basis
+from models.trg.bundle import read_bundle
+from models.weights import MODELS, REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
+from viewer.datasets.synthetic import SyntheticHead
+from viewer.datasets.synthetic_format import SyntheticInfo
+from viewer.datasets.synthetic_writer import SyntheticWriter
+from viewer.synthesis.face_basis import build_face_basis
+from viewer.synthesis.head_renderer import HeadRenderer
+from viewer.synthesis.portraits import (
+    PortraitAsset,
+    PortraitError,
+    find_portraits,
+    held_out,
+    read_portrait,
+    write_portrait,
+)
+from viewer.synthesis.scene import SceneConfig, sample_scene
+
+Array = np.ndarray
+Say = Callable[[str], None]
+
+SPLITS = ("train", "validation")
+BASIS_NAME, PEOPLE = "face_basis.npz", "people"
+LEAST_VISIBLE, TRIES = 0.15, 20
+"""A head of which less of the face is seen is drawn anew, so many times at most."""
+
+PORTRAIT_PICTURE_PX, PORTRAIT_PICTURE_OVER_FACE = 320, 2.4
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How much of what."""
+
+    count: int
+    """Training pictures."""
+    validation_count: int = 2000
+    """Pictures of held-out persons."""
+    size_px: int = 256
+    """Side of a picture."""
+    seed: int = 1
+    """Everything random follows from it."""
+    negatives: float = 0.1
+    """Share of pictures without a face."""
+    depth: bool = True
+    """Write depth maps; without them the data set is half as large."""
+    workers: int = 2
+    """Processes; 0: this one alone."""
+    shard_rows: int = 1000
+    """Pictures in a file."""
+
+    def scene(self, split: str) -> SceneConfig:
+        """Training gets its rolls from turning the camera; validation has all of them."""
+        return SceneConfig(negatives=self.negatives, any_roll=0.0 if split == "train" else 0.2)
+
+
+def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -> None:
+    """Make the whole folder, or what of it is missing.
+
+    Raises: PortraitError if a split has no usable portrait, SyntheticDataError if the folder was
+    made with other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    people = fit_people(portraits_dir, out / PEOPLE, config.workers, say)
+    by_split = {split: [p for p in people if held_out(p) == (split != "train")] for split in SPLITS}
+    for split, persons in by_split.items():
+        if not persons:
+            raise PortraitError(f"No usable portrait is in the {split} split: give more portraits.")
+    train = [read_portrait(_portrait_path(out, person)) for person in by_split["train"]]
+    topology = read_bundle(REPOSITORY_ROOT / MODELS["trg-mini"].weights_file)[1]
+    write_face_basis(out / BASIS_NAME, build_face_basis(train, load_open_head(), topology))
+    for split, persons in by_split.items():
+        _write_portrait_pictures(portraits_dir, out, split, persons)
+        count = config.count if split == "train" else config.validation_count
+        render_split(out, split, persons, count, config, say)
+
+
+def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list[str]:
+    """Names of the persons whose portraits could be fitted; the fits are kept in `cache`."""
+    found = find_portraits(portraits_dir)
+    todo = [person for person in found if not (cache / f"{person}.npz").is_file()]
+    if workers == 0:
+        for person in todo:
+            problem = _fit(found[person], person, cache / f"{person}.npz")
+            if problem:
+                say(f"{person}: {problem}")
+        return [person for person in found if (cache / f"{person}.npz").is_file()]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = {pool.submit(_fit, found[p], p, cache / f"{p}.npz"): p for p in todo}
+        for n, job in enumerate(as_completed(jobs), 1):
+            problem = job.result()
+            if problem:
+                say(f"{jobs[job]}: {problem}")
+            if n % 20 == 0 or n == len(jobs):
+                say(f"fitted {n} of {len(jobs)} portraits")
+    return [person for person in found if (cache / f"{person}.npz").is_file()]
+
+
+def _fit(picture: Path, person: str, path: Path) -> str | None:
+    """In a worker: fit one portrait. What is wrong with it is returned."""
+    from viewer.synthesis.portrait_texture import build_portrait
+
+    try:
+        write_portrait(path, build_portrait(picture, person))
+    except PortraitError as error:
+        return str(error)
+    return None
+
+
+def render_split(
+    out: Path, split: str, persons: Sequence[str], count: int, config: GenerateConfig, say: Say
+) -> None:
+    """Render the shards of a split that are missing."""
+    info = SyntheticInfo(
+        config.seed,
+        count,
+        split,
+        config.size_px,
+        hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest(),
+        config.shard_rows,
+    )
+    missing = SyntheticWriter(out / split, info).missing_shards()
+    if not missing:
+        return
+    context = get_context("spawn")
+    paths = [_portrait_path(out, person) for person in persons]
+    if config.workers == 0:
+        _start(paths, out, info, config)
+        for shard in missing:
+            _render_shard(shard)
+        return
+    workers = min(config.workers, len(missing))
+    with ProcessPoolExecutor(workers, context, _start, (paths, out, info, config)) as pool:
+        jobs = [pool.submit(_render_shard, shard) for shard in missing]
+        for n, job in enumerate(as_completed(jobs), 1):
+            job.result()
+            say(f"{split}: {n} of {len(jobs)} shards of {config.shard_rows} pictures")
+
+
+class _Worker:
+    """What a rendering process keeps between shards."""
+
+    renderer: HeadRenderer
+    portraits: list[PortraitAsset]
+    writer: SyntheticWriter
+    config: GenerateConfig
+
+
+def _start(paths: Sequence[Path], out: Path, info: SyntheticInfo, config: GenerateConfig) -> None:
+    cv2.setNumThreads(0)
+    _Worker.portraits = [read_portrait(path) for path in paths]
+    _Worker.renderer = HeadRenderer(_Worker.portraits, info.image_px)
+    _Worker.writer = SyntheticWriter(out / info.split, info)
+    _Worker.config = config
+
+
+def _render_shard(shard: int) -> None:
+    info = _Worker.writer.info
+    rows = info.rows_of_shard(shard)
+    _Worker.writer.write_shard(
+        shard, _rendered(_Worker.renderer, _Worker.portraits, info, rows, _Worker.config)
+    )
+
+
+def _rendered(
+    renderer: HeadRenderer,
+    portraits: Sequence[PortraitAsset],
+    info: SyntheticInfo,
+    rows: range,
+    config: GenerateConfig,
+) -> Iterator[SyntheticHead]:
+    scene_config = config.scene(info.split)
+    names = renderer.head.expression_names
+    for n in rows:
+        rng = np.random.default_rng([info.seed, SPLITS.index(info.split), n])
+        head = None
+        for _ in range(TRIES):
+            scene = sample_scene(portraits, scene_config, names, rng)
+            head = renderer.render(scene, f"{info.split}/{info.seed}/{n}", rng)
+            if not head.is_face or head.visible_468.mean() >= LEAST_VISIBLE:
+                break
+        yield head if config.depth else replace(head, depth_m=None)
+
+
+def _portrait_path(out: Path, person: str) -> Path:
+    return out / PEOPLE / f"{person}.npz"
+
+
+def _write_portrait_pictures(
+    portraits_dir: Path, out: Path, split: str, persons: Sequence[str]
+) -> None:
+    """The portraits themselves as a data set, labelled by their fit."""
+    found, head = find_portraits(portraits_dir), load_open_head()
+    digest = hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest()
+    info = SyntheticInfo(0, len(persons), split, PORTRAIT_PICTURE_PX, digest)
+    writer = SyntheticWriter(out / f"{split}-portraits", info)
+    for shard in writer.missing_shards():
+        chosen = [persons[n] for n in info.rows_of_shard(shard)]
+        writer.write_shard(
+            shard,
+            (
+                portrait_picture(found[person], read_portrait(_portrait_path(out, person)), head)
+                for person in chosen
+            ),
+        )
+
+
+def portrait_picture(path: Path, portrait: PortraitAsset, head: HeadAssets) -> SyntheticHead:
+    """The part of a portrait around the face, in its own resolution, labelled by the fit."""
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    weights = dict(zip(head.expression_names, portrait.expression, strict=True))
+    landmarks = head.landmarks_468_m(head.vertices_m(portrait.identity, weights))
+    R, t = portrait.R_cam_from_open_head, portrait.t_cam_from_open_head_m
+    seen = landmarks @ R.T + t
+    rays = seen[:, :2] / seen[:, 2:]
+    low, high = rays.min(0), rays.max(0)
+    side = PORTRAIT_PICTURE_OVER_FACE * float((high - low).max())
+    size, focal = PORTRAIT_PICTURE_PX, PORTRAIT_PICTURE_PX / side
+    middle = size / 2 - focal * (low + high) / 2
+    # the fit's camera is that of the portrait at 512 px: bring it to the picture's own size
+    fit = portrait.camera.resized((image.shape[1], image.shape[0]))
+    scale = focal / fit.fx_px
+    offset = middle - scale * fit.principal_point_px
+    affine = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    affine[:, 2] += 0.5 * scale - 0.5
+    picture = cv2.warpAffine(
+        image, affine, (size, size), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101
+    )
+    R_head, t_head = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
+    R_cam_from_head = R @ R_head.T
+    return SyntheticHead(
+        key=f"portrait/{portrait.person}",
+        image_rgb=picture,
+        camera=Camera(
+            np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1.0]]),
+            (size, size),
+            "assumed in the fit",
+        ),
+        is_face=True,
+        R_cam_from_head=R_cam_from_head,
+        t_cam_from_head_mm=(t - R_cam_from_head @ t_head) * 1000.0,
+        landmarks_468_head_m=landmarks @ R_head.T + t_head,
+        visible_468=np.ones(468, bool),
+        identity=portrait.identity,
+        expression=portrait.expression,
+        eye_angles_deg=np.zeros((2, 2)),
+        person=portrait.person,
+        tags=("portrait",),
+        mask=np.full((size, size), 255, np.uint8),
+        depth_m=None,
+    )
