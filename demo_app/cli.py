@@ -1,4 +1,4 @@
-"""The command line: `python -m demo_app predict | demo | benchmark | fetch`. One verb per job."""
+"""The command line: `python -m demo_app VERB`; one verb per job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from demo_app.evaluation.verb import Evaluate
 from demo_app.predict_files import Format, PredictJob, predict_files
+from demo_app.training_verbs import Synthesize, Train
 from models.geometry.cameras import CameraError
 from models.trg.checkpoints import CheckpointError
 
@@ -137,6 +139,9 @@ Verb = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Benchmark, tyro.conf.subcommand("benchmark")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
 )
 

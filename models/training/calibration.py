@@ -14,6 +14,9 @@ from models.trg.network import Trg
 
 Array = np.ndarray
 
+MIN_FACES = 100
+"""Fewer tell nothing."""
+
 TOLERANCE_1, TOLERANCE_2 = 0.03, 0.02
 """Of the shares within one and two sigmas; what they miss by is counted in these units."""
 
@@ -73,10 +76,10 @@ def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> Cali
     """Multiply the scales of the network's uncertainty head so that its claims hold for these
     predictions, which it must have made just as it is.
 
-    Raises: ValueError without an uncertainty head, or with fewer than 100 faces.
+    Raises: ValueError without an uncertainty head, or with fewer than MIN_FACES faces.
     """
     errors = normalised_errors(predictions)
-    if len(errors.rotation) < 100:
+    if len(errors.rotation) < MIN_FACES:
         raise ValueError(f"{len(errors.rotation)} faces are too few to calibrate with.")
     rotation = np.array([sigma_factor(errors.rotation[:, i]) for i in range(3)])
     t = np.array([sigma_factor(errors.t[:, i]) for i in range(3)])

@@ -66,7 +66,12 @@ class MatchReport:
 
 
 def read_face_basis(path: Path | str) -> FaceBasis:
-    """From an .npz file with the record's fields. Raises: ValueError naming what it lacks."""
+    """From an .npz file with the record's fields.
+
+    Raises: FileNotFoundError, ValueError naming what it lacks.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing: make the data with `synthesize` first.")
     names = tuple(FaceBasis.__dataclass_fields__)
     with np.load(path) as file:
         missing = [name for name in names if name not in file]
@@ -75,6 +80,13 @@ def read_face_basis(path: Path | str) -> FaceBasis:
         arrays = {name: file[name] for name in names}
     dtypes = {name: np.float64 if a.dtype.kind == "f" else np.int64 for name, a in arrays.items()}
     return FaceBasis(**{name: a.astype(dtypes[name]) for name, a in arrays.items()})
+
+
+def write_face_basis(path: Path | str, basis: FaceBasis) -> None:
+    """As .npz, for `read_face_basis`."""
+    np.savez_compressed(
+        path, **{name: getattr(basis, name) for name in FaceBasis.__dataclass_fields__}
+    )
 
 
 def build_mini_network(basis: FaceBasis, config: TrgConfig) -> Trg:

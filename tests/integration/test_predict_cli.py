@@ -20,7 +20,8 @@ EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 KEYS = [
     *("source", "frame_index", "time_s", "track_id", "box_xyxy_px", "confidence"),
     *("yaw_deg", "pitch_deg", "roll_deg", "R_cam_from_head", "t_cam_from_head_mm"),
-    *("K_image_from_cam", "uncertainty_deg", "model"),
+    *("K_image_from_cam", "uncertainty_deg", "rotation_covariance_cam_rad2"),
+    *("t_sigma_mm", "model"),
 ]
 
 

@@ -49,6 +49,8 @@ KEYS_OF_THE_FORMAT = [
     "t_cam_from_head_mm",
     "K_image_from_cam",
     "uncertainty_deg",
+    "rotation_covariance_cam_rad2",
+    "t_sigma_mm",
     "model",
 ]
 
@@ -136,6 +138,23 @@ def test_json(rows: list[export.Row], tmp_path: Path) -> None:
     assert json.loads(text) == rows and "NaN" not in text and "Infinity" not in text
     write_json([], tmp_path / "none.json")
     assert json.loads((tmp_path / "none.json").read_text()) == []
+
+
+def test_what_the_network_says_of_its_errors_goes_into_every_format(tmp_path: Path) -> None:
+    covariance = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]]) * 1e-4
+    sure = _face(rotation_covariance_cam=covariance, t_sigma_mm=np.array([1.0, 2.0, 9.0]))
+    rows = rows_from_result(_result(sure)) + rows_from_result(_result(_face(2)))
+    assert rows[0]["rotation_covariance_cam_rad2"] == covariance.tolist()
+    assert rows[1]["rotation_covariance_cam_rad2"] is rows[1]["t_sigma_mm"] is None
+    write_csv(rows, tmp_path / "x.csv")
+    with (tmp_path / "x.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert float(first["rotation_covariance_cam_12_rad2"]) == pytest.approx(2e-5)
+    assert (first["t_sigma_z_mm"], second["t_sigma_z_mm"]) == ("9.0", "")
+    assert second["model"] == "trg-mini"
+    write_parquet(rows, tmp_path / "x.parquet")
+    read = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    assert read[0]["t_sigma_mm"] == [1.0, 2.0, 9.0] and read[1]["t_sigma_mm"] is None
 
 
 def test_csv(rows: list[export.Row], tmp_path: Path) -> None:
