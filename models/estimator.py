@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from models.geometry.rotations import (
     ypr_300wlp_from_matrix,
 )
 from models.trg.pose_model import PoseModel, PosePrediction
+from models.trg.uncertainty import expected_geodesic_deg
 from models.weights import load_pose_model
 
 Array = np.ndarray
@@ -58,6 +59,8 @@ class HeadPose:
     box_xyxy_px: extent of the projected mesh in the whole picture; may reach outside it.
     confidence: 0 to 1, that this is a face whose pose was understood.
     uncertainty_deg: expected geodesic error of R; uncertainty_source says how it was estimated.
+    rotation_covariance_cam: of the rotation error's vector in the camera frame, rad^2, and
+        t_sigma_mm: standard deviations of t; None if the network does not say.
     vertices_head_m: (v, 3) predicted face mesh, metres; triangles are the model's, see `PoseModel`.
     landmarks_68_head_m: (68, 3) iBUG order, metres.
     model: name of the network that made it, as in `models.weights`.
@@ -73,6 +76,8 @@ class HeadPose:
     vertices_head_m: Float[Array, "v 3"]
     landmarks_68_head_m: Float[Array, "68 3"]
     model: str
+    rotation_covariance_cam: Float[Array, "3 3"] | None = None
+    t_sigma_mm: Float[Array, "3"] | None = None
 
     @property
     def ypr_deg(self) -> YawPitchRollDeg:
@@ -125,6 +130,11 @@ class HeadPoseEstimator:
     @property
     def name(self) -> str:
         return self.model.name
+
+    @property
+    def judges_itself(self) -> bool:
+        """Whether the network says of one crop how sure it is: no second view is needed."""
+        return self.model.config.presence_head and self.model.config.uncertainty_head
 
     @property
     def triangles(self) -> Int[Array, "f 3"]:
@@ -206,8 +216,8 @@ class HeadPoseEstimator:
 
         passes: 2 first looks at the given crop and then at the one around the predicted mesh; 1
             trusts the crop.
-        views: crops that must agree, see `VIEWS`; a single row skips the evidence (confidence 1,
-            the model's typical error as uncertainty).
+        views: crops that must agree, see `VIEWS`; with a single row there is only what the network
+            says of itself (if nothing: confidence 1, the model's typical error as uncertainty).
         scores: the detector's, where there was one.
         """
         if len(ray_boxes) == 0:
@@ -247,42 +257,74 @@ class HeadPoseEstimator:
     ) -> HeadPose:
         R, t_m = seen.R_cam_from_head[rows], seen.t_cam_from_head_m[rows]
         vertices_head_m = seen.vertices_head_m[rows][0].astype(np.float64)
-        confidence, uncertainty_deg = self._evidence(R, t_m, score)
+        evidence = self._evidence(seen, rows, score)
         R_cam_from_head = nearest_rotation(R[0])  # the network's is one to single precision
+        covariance = seen.rotation_covariance_cam
         projected = camera.project(vertices_head_m @ R_cam_from_head.T + t_m[0])
         return HeadPose(
             R_cam_from_head=R_cam_from_head,
             t_cam_from_head_mm=t_m[0] * 1000.0,
             K_image_from_cam=camera.K_image_from_cam,
             box_xyxy_px=bounding_box_xyxy(projected),
-            confidence=confidence,
-            uncertainty_deg=uncertainty_deg,
-            uncertainty_source="mirror and crop jitter" if len(R) > 1 else "typical of the model",
+            confidence=evidence.confidence,
+            uncertainty_deg=evidence.uncertainty_deg,
+            uncertainty_source=evidence.source,
             vertices_head_m=vertices_head_m,
             landmarks_68_head_m=vertices_head_m[self.landmark_68_ids],
             model=self.name,
+            rotation_covariance_cam=None if covariance is None else covariance[rows][0],
+            t_sigma_mm=None if seen.t_sigma_m is None else seen.t_sigma_m[rows][0] * 1000.0,
         )
 
-    def _evidence(
-        self, R: Float[Array, "k 3 3"], t_m: Float[Array, "k 3"], score: float | None
-    ) -> tuple[float, float]:
-        """(confidence, uncertainty_deg) from how far the views of one crop disagree.
+    def _evidence(self, seen: PosePrediction, rows: slice, score: float | None) -> _Evidence:
+        """How sure the answer is: what the network says of itself, else whether its views agree.
 
-        On a face the network says the same of every view; on anything else it says something else
-        each time. The detector's score moves the balance: a logistic of 2.2 - 2.2 E + 0.5
-        (logit(score) - 4), where E is the squared disagreement in units of `SPREAD_SCALE_DEG` and
-        `DEPTH_SPREAD_SCALE`. Not calibrated.
+        Views that contradict each other overrule a network that is sure of itself.
         """
+        R, t_m = seen.R_cam_from_head[rows], seen.t_cam_from_head_m[rows]
+        agreement, spread_deg = _agreement(R, t_m, score)
+        typical_deg = self.model.typical_error_deg
         if len(R) == 1:
-            return 1.0, self.model.typical_error_deg
-        spread_deg = float(np.sqrt(np.mean(geodesic_deg(R[1:], R[:1]) ** 2)))
-        depth_spread = float(
-            np.abs(np.log(np.maximum(t_m[1:, 2], 1e-3) / max(t_m[0, 2], 1e-3))).max()
-        )
-        against = (spread_deg / SPREAD_SCALE_DEG) ** 2 + (depth_spread / DEPTH_SPREAD_SCALE) ** 2
-        logit = 2.2 - 2.2 * against
-        if score is not None:
-            p = float(np.clip(score, 0.1, 0.999))
-            logit += 0.5 * (np.log(p / (1 - p)) - 4.0)
-        confidence = float(1.0 / (1.0 + np.exp(-np.clip(logit, -50, 50))))
-        return confidence, float(np.hypot(self.model.typical_error_deg, spread_deg))
+            evidence = _Evidence(1.0, typical_deg, "typical of the model")
+        else:
+            error_deg = float(np.hypot(typical_deg, spread_deg))
+            evidence = _Evidence(agreement, error_deg, "mirror and crop jitter")
+        if seen.presence is not None:
+            presence = float(seen.presence[rows].mean())
+            known = presence if agreement >= MIN_CONFIDENCE else min(presence, agreement)
+            evidence = replace(evidence, confidence=known)
+        if seen.rotation_covariance_cam is not None:
+            claimed = expected_geodesic_deg(seen.rotation_covariance_cam[rows][:1])
+            evidence = replace(
+                evidence, uncertainty_deg=float(claimed[0]), source="the network itself"
+            )
+        return evidence
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    confidence: float
+    uncertainty_deg: float
+    source: str
+
+
+def _agreement(
+    R: Float[Array, "k 3 3"], t_m: Float[Array, "k 3"], score: float | None
+) -> tuple[float, float]:
+    """(how well the views of one crop agree, 0 to 1; their spread in degrees).
+
+    On a face a network says the same of every view; on anything else it says something else each
+    time. The detector's score moves the balance: a logistic of 2.2 - 2.2 E + 0.5 (logit(score) -
+    4), where E is the squared disagreement in units of `SPREAD_SCALE_DEG` and
+    `DEPTH_SPREAD_SCALE`. Not calibrated. One view agrees with itself.
+    """
+    if len(R) == 1:
+        return 1.0, 0.0
+    spread_deg = float(np.sqrt(np.mean(geodesic_deg(R[1:], R[:1]) ** 2)))
+    depth_spread = float(np.abs(np.log(np.maximum(t_m[1:, 2], 1e-3) / max(t_m[0, 2], 1e-3))).max())
+    against = (spread_deg / SPREAD_SCALE_DEG) ** 2 + (depth_spread / DEPTH_SPREAD_SCALE) ** 2
+    logit = 2.2 - 2.2 * against
+    if score is not None:
+        p = float(np.clip(score, 0.1, 0.999))
+        logit += 0.5 * (np.log(p / (1 - p)) - 4.0)
+    return float(1.0 / (1.0 + np.exp(-np.clip(logit, -50, 50)))), spread_deg

@@ -44,6 +44,8 @@ class PoseStore:
                 ("source", "u1"),
                 ("confidence", "f4"),
                 ("uncertainty_deg", "f4"),
+                ("rotation_covariance_cam", "f4", (3, 3)),
+                ("t_sigma_mm", "f4", (3,)),
                 ("R", "f8", (2, 3, 3)),
                 ("t_mm", "f8", (2, 3)),
                 ("box_xyxy_px", "f8", (4,)),
@@ -82,6 +84,8 @@ class PoseStore:
         record["track_id"] = face.track_id
         record["source"] = self._sources.index(pose.uncertainty_source)
         record["confidence"], record["uncertainty_deg"] = pose.confidence, pose.uncertainty_deg
+        record["rotation_covariance_cam"] = _or_nan(pose.rotation_covariance_cam)
+        record["t_sigma_mm"] = _or_nan(pose.t_sigma_mm)
         record["R"] = pose.R_cam_from_head, raw.R_cam_from_head
         record["t_mm"] = pose.t_cam_from_head_mm, raw.t_cam_from_head_mm
         record["box_xyxy_px"] = pose.box_xyxy_px
@@ -112,6 +116,8 @@ class PoseStore:
             vertices_head_m=vertices,
             landmarks_68_head_m=vertices[self._ids],
             model=self._model,
+            rotation_covariance_cam=_or_none(record["rotation_covariance_cam"]),
+            t_sigma_mm=_or_none(record["t_sigma_mm"]),
         )
         raw = replace(
             pose, R_cam_from_head=record["R"][1].copy(), t_cam_from_head_mm=record["t_mm"][1].copy()
@@ -137,3 +143,11 @@ class PoseStore:
     def close(self) -> None:
         """No more frames; they stay readable."""
         self._file.close()
+
+
+def _or_nan(values: Array | None) -> Array | float:
+    return np.nan if values is None else values
+
+
+def _or_none(values: Array) -> Array | None:
+    return None if np.isnan(values).any() else values.astype(np.float64)

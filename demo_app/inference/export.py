@@ -36,6 +36,8 @@ ROW_KEYS = (
     "t_cam_from_head_mm",
     "K_image_from_cam",
     "uncertainty_deg",
+    "rotation_covariance_cam_rad2",
+    "t_sigma_mm",
     "model",
 )
 
@@ -55,6 +57,8 @@ PARQUET_SCHEMA = pa.schema(
         ("t_cam_from_head_mm", pa.list_(pa.float64())),
         ("K_image_from_cam", _MATRIX),
         ("uncertainty_deg", pa.float64()),
+        ("rotation_covariance_cam_rad2", _MATRIX),
+        ("t_sigma_mm", pa.list_(pa.float64())),
         ("model", pa.string()),
     ],
     metadata={
@@ -64,6 +68,8 @@ PARQUET_SCHEMA = pa.schema(
     },
 )
 PARQUET_ROWS_PER_GROUP = 4096
+_UNKNOWN_CELLS = {"rotation_covariance_cam_rad2": 9, "t_sigma_mm": 3}
+"""Cells of a table that stay empty where the network does not say."""
 
 
 class ExportError(ValueError):
@@ -99,6 +105,8 @@ def _row(result: FrameResult, face: FacePose) -> Row:
         "t_cam_from_head_mm": _plain(pose.t_cam_from_head_mm, (3,)),
         "K_image_from_cam": _plain(pose.K_image_from_cam, (3, 3)),
         "uncertainty_deg": uncertainty_deg if math.isfinite(uncertainty_deg) else None,
+        "rotation_covariance_cam_rad2": _known(pose.rotation_covariance_cam, (3, 3)),
+        "t_sigma_mm": _known(pose.t_sigma_mm, (3,)),
         "model": _clean_text(pose.model),
     }
     for key, value in row.items():
@@ -115,6 +123,10 @@ def _plain(values: Any, shape: tuple[int, ...]) -> list[Any]:
     if array.shape != shape:
         raise ExportError(f"Expected an array of shape {shape}, got {array.shape}.")
     return array.tolist()
+
+
+def _known(values: Any, shape: tuple[int, ...]) -> list[Any] | None:
+    return None if values is None else _plain(values, shape)
 
 
 def _clean_text(text: str) -> str:
@@ -157,6 +169,10 @@ def csv_columns() -> list[str]:
         "R_cam_from_head": [f"R_cam_from_head_{r}{c}" for r in range(3) for c in range(3)],
         "t_cam_from_head_mm": [f"t_cam_from_head_{axis}_mm" for axis in "xyz"],
         "K_image_from_cam": ["fx_px", "fy_px", "cx_px", "cy_px"],
+        "rotation_covariance_cam_rad2": [
+            f"rotation_covariance_cam_{r}{c}_rad2" for r in range(3) for c in range(3)
+        ],
+        "t_sigma_mm": [f"t_sigma_{axis}_mm" for axis in "xyz"],
     }
     return [column for key in ROW_KEYS for column in spelt_out.get(key, [key])]
 
@@ -167,6 +183,8 @@ def _csv_values(row: Row) -> list[Any]:
         value = row[key]
         if key == "K_image_from_cam":
             values += [value[0][0], value[1][1], value[0][2], value[1][2]]
+        elif value is None and key in _UNKNOWN_CELLS:
+            values += [None] * _UNKNOWN_CELLS[key]
         elif isinstance(value, list):
             values += np.ravel(value).tolist()
         else:

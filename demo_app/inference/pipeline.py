@@ -142,7 +142,8 @@ class FramePipeline:
         if not tracks:
             self._tracker.follow([], [])
             return
-        due = (
+        alone = self.estimator.judges_itself
+        due = not alone and (
             self.options.uncertainty
             or time_s - self._evidence_s >= EVIDENCE_EVERY_S
             or any(track.lost for track in tracks)
@@ -156,7 +157,7 @@ class FramePipeline:
         )
         if due:
             self._evidence_s = time_s
-        else:
+        elif not alone:
             poses = [_with_evidence_of(p, t.pose) for p, t in zip(poses, tracks, strict=True)]
         self._tracker.follow(tracks, self._observations(poses))
 
