@@ -52,7 +52,7 @@ T_HEAD_FROM_TRG = _head_from_model(0.228, (0.0, 0.0, 0.0), np.eye(3))
 mean face to the mean face of 300W-LP's model (51 inner landmarks, rigid;
 tests/unit/models/test_head_frame.py)."""
 
-T_HEAD_FROM_TRG_MINI = _head_from_model(-0.867, (0.0, 0.0025, -0.0044), GL_FROM_CV)
+T_HEAD_FROM_TRG_MINI = _head_from_model(-0.867, (0.0, 0.0025, -0.0036), GL_FROM_CV)
 """trg-mini's own frame has x to the subject's left, y up, z out of the face. Tilt: the canonical
 face's landmarks to those of 300W-LP's model; origin: their centroid to that of ARKit's mean
 face."""

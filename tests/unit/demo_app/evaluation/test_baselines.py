@@ -63,6 +63,7 @@ def test_the_columns_see_the_astronaut(face_mm: np.ndarray) -> None:
     assert np.array_equal(one_pass.vertices_head_mm[0], face_mm)
     assert geodesic_deg(one_pass.R_cam_from_head[0], np.eye(3)) < 35
     assert 500 < one_pass.t_cam_from_head_mm[0, 2] < 1500
-    for name in (PNP_468_TURNED, PNP_5):
+    # five points of a neutral face: a broad smile lifts the corners of the mouth, and the chin
+    for name, bound_deg in ((PNP_468_TURNED, 15), (PNP_5, 40)):
         apart = geodesic_deg(poses[name].R_cam_from_head[0], one_pass.R_cam_from_head[0])
-        assert 0 < apart < 15, name
+        assert 0 < apart < bound_deg, name

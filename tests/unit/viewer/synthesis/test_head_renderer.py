@@ -161,3 +161,15 @@ def test_hair_is_outside_the_skin_and_leaves_the_face_free(
     )
     lowest = min(layer.vertices_m[:, 1].min() for layer in layers)
     assert (lowest < -0.15) == (kind in ("long", "scarf"))
+
+
+def test_it_draws_the_heads_own_vertices(renderer: HeadRenderer, head: HeadAssets) -> None:
+    rng = np.random.default_rng(4)
+    scene = _scene(
+        identity=rng.normal(size=60),
+        expression=rng.uniform(0, 1, 52),
+        eye_angles_deg=np.array([[20.0, -8.0], [-15.0, 6.0]]),
+    )
+    weights = dict(zip(head.expression_names, scene.expression, strict=True))
+    expected = head.vertices_m(scene.identity, weights, scene.eye_angles_deg)
+    assert np.abs(renderer.vertices_m(scene) - expected).max() < 2e-6
