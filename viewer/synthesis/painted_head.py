@@ -68,14 +68,18 @@ def _face_map(seed: int) -> FaceMap:
     return FaceMap(landmarks, palette_from_seed(seed), seed)
 
 
+def painted_identity(seed: int) -> Float[Array, "s"]:
+    """Identity coefficients of person `seed`: one of the head model's random persons, moderated."""
+    samples = _open_head().shape_samples
+    return 0.8 * samples[np.random.default_rng([seed, 0]).integers(len(samples))]
+
+
 def build_painted_head(
     identity_seed: int = 0, expression: Mapping[str, float] | None = None
 ) -> PaintedHead:
     """Person `identity_seed` (face and colours) with an expression such as {"jawOpen": 0.5}."""
     head = _open_head()
-    rng = np.random.default_rng([identity_seed, 0])
-    shape = 0.8 * head.shape_samples[rng.integers(len(head.shape_samples))]
-    skin = head.vertices_m(shape, expression)
+    skin = head.vertices_m(painted_identity(identity_seed), expression)
     hair = np.zeros(len(skin))
     scalp = np.unique(head.triangles_of("skin"))
     hair[scalp] = hair_weight(head.template_vertices_m[scalp])
