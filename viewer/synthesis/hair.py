@@ -212,9 +212,9 @@ class HairBuilder:
         out, across = np.meshgrid(np.linspace(0, 1, 5), np.linspace(-1, 1, 17), indexing="ij")
         angle = across * 1.05
         length = rng.uniform(0.03, 0.08) * np.sqrt(np.clip(1 - across**2, 0, 1))
-        radius = 0.090 + style.thickness_m + out * length
-        x = np.sin(angle) * radius * 0.86
-        z = -0.032 + np.cos(angle) * radius * 1.18
-        y = 0.089 + style.fringe_m - out * rng.uniform(-0.01, 0.03) - 0.01 * across**2
+        beyond = style.thickness_m + out * length
+        x = np.sin(angle) * (0.072 + beyond)
+        z = -0.035 + np.cos(angle) * (0.077 + beyond)
+        y = 0.077 + style.fringe_m - out * rng.uniform(-0.01, 0.03) - 0.01 * across**2
         vertices = np.stack([x, y, z], -1).reshape(-1, 3)
         return painted(vertices, grid_triangles(5, 17), style.rgb * rng.uniform(0.5, 1.2))

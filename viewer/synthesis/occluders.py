@@ -79,7 +79,7 @@ def face_mask(
     ids, local = np.unique(used, return_inverse=True)
     lifted = vertices_m[ids] + normals[ids] * 0.006
     # the cloth hangs over the lips and the hollows beside the nose
-    bulge = 0.072 - 6.0 * lifted[:, 0] ** 2 - 2.2 * (lifted[:, 1] + 0.04) ** 2
+    bulge = 0.078 - 14.0 * lifted[:, 0] ** 2 - 4.0 * (lifted[:, 1] + 0.005) ** 2
     lifted[:, 2] = np.maximum(lifted[:, 2], bulge)
     colours = np.array(
         [[232, 236, 238], [150, 190, 215], [30, 30, 34], [200, 120, 140]], np.float64
