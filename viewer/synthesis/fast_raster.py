@@ -18,6 +18,7 @@ NEAR_M = 0.01
 """Triangles with a corner nearer than this to the camera's plane are left out, not clipped."""
 
 STRAND_TILE_PX = 256
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +37,7 @@ def rasterize_into(
     of a closed surface, counter-clockwise from outside: their backs are not drawn.
     """
     height, width = triangle_id.shape
-    one, half, edge = np.float32(1.0), np.float32(0.5), np.float32(-1e-5)
+    edge = np.float32(-1e-5)
     triangle_id[:] = -1
     inverse_z[:] = 0.0
     for f in range(triangles.shape[0]):
@@ -48,15 +49,15 @@ def rasterize_into(
         # counter-clockwise from outside is clockwise on screen, whose y points down
         if abs(area) < 1e-9 or (f < n_closed and area > 0):
             continue
-        left = max(np.float32(0.0), np.ceil(min(ax, bx, cx) - half))
-        right = min(np.float32(width - 1), np.floor(max(ax, bx, cx) - half))
-        top = max(np.float32(0.0), np.ceil(min(ay, by, cy) - half))
-        bottom = min(np.float32(height - 1), np.floor(max(ay, by, cy) - half))
+        left = max(np.float32(0.0), np.ceil(min(ax, bx, cx) - HALF))
+        right = min(np.float32(width - 1), np.floor(max(ax, bx, cx) - HALF))
+        top = max(np.float32(0.0), np.ceil(min(ay, by, cy) - HALF))
+        bottom = min(np.float32(height - 1), np.floor(max(ay, by, cy) - HALF))
         if left > right or top > bottom:
             continue
-        scale = one / area
-        za, zb, zc = one / z_m[i], one / z_m[j], one / z_m[k]
-        x0, y0 = left + half, top + half
+        scale = ONE / area
+        za, zb, zc = ONE / z_m[i], ONE / z_m[j], ONE / z_m[k]
+        x0, y0 = left + HALF, top + HALF
         w0_row = ((bx - x0) * (cy - y0) - (by - y0) * (cx - x0)) * scale
         w1_row = ((cx - x0) * (ay - y0) - (cy - y0) * (ax - x0)) * scale
         w0_right, w0_down = (by - cy) * scale, (cx - bx) * scale
@@ -68,7 +69,7 @@ def rasterize_into(
             for column in range(int(left), int(right) + 1):
                 w0 += w0_right
                 w1 += w1_right
-                w2 = one - w0 - w1
+                w2 = ONE - w0 - w1
                 if w0 < edge or w1 < edge or w2 < edge:
                     continue
                 nearness = w0 * za + w1 * zb + w2 * zc
@@ -108,15 +109,14 @@ def vertex_normals_into(vertices, triangles, normals):
 
 
 @_compiled
-def _bilinear(image, x, y, channel):
-    x, y = x - 0.5, y - 0.5  # pixel centres are at half numbers
-    x = min(max(x, 0.0), image.shape[1] - 1.001)
-    y = min(max(y, 0.0), image.shape[0] - 1.001)
+def _taps(height, width, x, y):
+    """Row, column and the four weights of a bilinear sample; pixel centres are at half numbers."""
+    x = min(max(x - HALF, ZERO), np.float32(width - 1.001))
+    y = min(max(y - HALF, ZERO), np.float32(height - 1.001))
     column, row = int(x), int(y)
-    fx, fy = x - column, y - row
-    upper = image[row, column, channel] * (1 - fx) + image[row, column + 1, channel] * fx
-    lower = image[row + 1, column, channel] * (1 - fx) + image[row + 1, column + 1, channel] * fx
-    return upper * (1 - fy) + lower * fy
+    fx, fy = x - np.float32(column), y - np.float32(row)
+    lower = fx * fy
+    return row, column, ONE - fx - fy + lower, fx - lower, fy - lower, lower
 
 
 @_compiled
@@ -151,51 +151,64 @@ def shade_over(
                 continue
             i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
             a, b = weight_0[row, column], weight_1[row, column]
-            c = 1.0 - a - b
+            c = ONE - a - b
             alpha = a * paint[i, 9] + b * paint[j, 9] + c * paint[k, 9]
             strand = a * paint[i, 8] + b * paint[j, 8] + c * paint[k, 8]
-            tone = 1.0
-            if strand > 0.0:
-                u = (a * paint[i, 6] + b * paint[j, 6] + c * paint[k, 6]) * tile
-                v = (a * paint[i, 7] + b * paint[j, 7] + c * paint[k, 7]) * tile
+            tone = ONE
+            if strand > ZERO:
+                u = (a * paint[i, 6] + b * paint[j, 6] + c * paint[k, 6]) * np.float32(tile)
+                v = (a * paint[i, 7] + b * paint[j, 7] + c * paint[k, 7]) * np.float32(tile)
                 s = strands[int(v) % tile, int(u) % tile]
-                tone = 1.0 + strand * 0.9 * (s - 0.5)
-                alpha = min(max(2.0 * alpha - s, 0.0), 1.0)
-            if alpha <= 0.004:
+                tone = ONE + strand * np.float32(0.9) * (s - HALF)
+                alpha = min(max(alpha + alpha - s, ZERO), ONE)
+            if alpha <= np.float32(0.004):
                 continue
             x = a * paint[i, 0] + b * paint[j, 0] + c * paint[k, 0]
             y = a * paint[i, 1] + b * paint[j, 1] + c * paint[k, 1]
             weight = a * paint[i, 2] + b * paint[j, 2] + c * paint[k, 2]
-            if light[3, 2] > 0:
-                alpha *= _bilinear(texture_rgba, x, y, 3) / 255.0
-            facing = 0.5
-            shine = 0.0
-            if light[3, 0] < 1.0:
+            tr, tc, w00, w01, w10, w11 = _taps(texture_rgba.shape[0], texture_rgba.shape[1], x, y)
+            if light[3, 2] > ZERO:
+                alpha *= (
+                    w00 * texture_rgba[tr, tc, 3]
+                    + w01 * texture_rgba[tr, tc + 1, 3]
+                    + w10 * texture_rgba[tr + 1, tc, 3]
+                    + w11 * texture_rgba[tr + 1, tc + 1, 3]
+                ) / np.float32(255.0)
+            facing = HALF
+            shine = ZERO
+            if light[3, 0] < ONE:
                 nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
                 ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
                 nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
-                if nz > 0.0 and light[3, 0] > 0.0:
+                if nz > ZERO and light[3, 0] > ZERO:
                     nx, ny, nz = -nx, -ny, -nz
                 facing = nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2]
-                facing = max(facing, 0.0)
+                facing = max(facing, ZERO)
                 if use_shadow:
                     facing *= shadow[row, column]
-                half = max(facing * 0.5 - nz * 0.5, 0.0)
-                shine = light[3, 1] * half**16
+                half = max(facing * HALF - nz * HALF, ZERO)
+                half *= half
+                half *= half
+                half *= half
+                shine = np.float32(255.0) * light[3, 1] * half * half
             for channel in range(3):
-                value = (1.0 - weight) * (
+                value = (ONE - weight) * (
                     a * paint[i, 3 + channel]
                     + b * paint[j, 3 + channel]
                     + c * paint[k, 3 + channel]
                 )
-                if weight > 0.0:
-                    value += weight * _bilinear(texture_rgba, x, y, channel)
-                value = value * tone * (light[2, channel] + light[1, channel] * facing)
-                value = min(max(value + shine * 255.0, 0.0), 255.0)
-                out_rgb[row, column, channel] = np.uint8(
-                    value * alpha + out_rgb[row, column, channel] * (1.0 - alpha)
-                )
-            if alpha > 0.5:
+                if weight > ZERO:
+                    value += weight * (
+                        w00 * texture_rgba[tr, tc, channel]
+                        + w01 * texture_rgba[tr, tc + 1, channel]
+                        + w10 * texture_rgba[tr + 1, tc, channel]
+                        + w11 * texture_rgba[tr + 1, tc + 1, channel]
+                    )
+                value = value * tone * (light[2, channel] + light[1, channel] * facing) + shine
+                value = min(max(value, ZERO), np.float32(255.0))
+                below = np.float32(out_rgb[row, column, channel])
+                out_rgb[row, column, channel] = np.uint8(value * alpha + below * (ONE - alpha))
+            if alpha > HALF:
                 nearest_inverse_z[row, column] = inverse_z[row, column]
 
 
