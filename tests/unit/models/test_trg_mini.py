@@ -1,4 +1,4 @@
-"""trg-mini against its prototype: the same in single precision, nearly so as shipped."""
+"""trg-mini: the code against its prototype, the shipped weights against themselves unhalved."""
 
 from __future__ import annotations
 
@@ -140,20 +140,12 @@ def test_single_precision_equals_the_prototype() -> None:
     assert last.landmarks_68 is None
 
 
-@prototype_only
-def test_shipped_file_is_near_the_prototype() -> None:
-    reference = np.load(PROTOTYPE / "reference_outputs.npz")
-    network, _ = read_bundle(BUNDLE)
-    last = run(network, reference["crops_rgb"], reference["bbox"])[-1]
-    assert_as_shipped(last, reference["stage2_R"], reference["stage2_t"], reference["uv"])
-
-
 def test_shipped_file_is_near_the_golden_outputs() -> None:
     golden = drawn_heads()
     network, _ = read_bundle(BUNDLE)
     last = run(network, golden["crops_rgb"], golden["ray_boxes"])[-1]
     assert_as_shipped(last, golden["R"], golden["t"], golden["uv"])
-    assert geodesic_deg(last.R_cam_from_head.numpy(), golden["truth_R"]).max() < 8
+    assert geodesic_deg(last.R_cam_from_head.numpy(), golden["truth_R"]).max() < 3
 
 
 def test_bundle_mesh_is_consistent() -> None:
