@@ -132,11 +132,6 @@ class HeadPoseEstimator:
         return self.model.name
 
     @property
-    def judges_itself(self) -> bool:
-        """Whether the network says of one crop how sure it is: no second view is needed."""
-        return self.model.config.presence_head and self.model.config.uncertainty_head
-
-    @property
     def triangles(self) -> Int[Array, "f 3"]:
         """Triangles of the predicted mesh, counter-clockwise seen from outside."""
         return self.model.triangles

@@ -142,8 +142,7 @@ class FramePipeline:
         if not tracks:
             self._tracker.follow([], [])
             return
-        alone = self.estimator.judges_itself
-        due = not alone and (
+        due = (
             self.options.uncertainty
             or time_s - self._evidence_s >= EVIDENCE_EVERY_S
             or any(track.lost for track in tracks)
@@ -157,7 +156,7 @@ class FramePipeline:
         )
         if due:
             self._evidence_s = time_s
-        elif not alone:
+        else:
             poses = [_with_evidence_of(p, t.pose) for p, t in zip(poses, tracks, strict=True)]
         self._tracker.follow(tracks, self._observations(poses))
 

@@ -120,6 +120,54 @@ def _taps(height, width, x, y):
 
 
 @_compiled
+def _sampled(image, taps, channel):
+    row, column, w00, w01, w10, w11 = taps
+    return (
+        w00 * image[row, column, channel]
+        + w01 * image[row, column + 1, channel]
+        + w10 * image[row + 1, column, channel]
+        + w11 * image[row + 1, column + 1, channel]
+    )
+
+
+@_compiled
+def _mixed(values, corners, weights, column):
+    return (
+        weights[0] * values[corners[0], column]
+        + weights[1] * values[corners[1], column]
+        + weights[2] * values[corners[2], column]
+    )
+
+
+@_compiled
+def _strand_tone(paint, corners, weights, strands, strand, alpha):
+    """Brightness of the hair's strands, and the opacity that is left between them."""
+    tile = strands.shape[0]
+    u = _mixed(paint, corners, weights, 6) * np.float32(tile)
+    v = _mixed(paint, corners, weights, 7) * np.float32(tile)
+    s = strands[int(v) % tile, int(u) % tile]
+    return ONE + strand * np.float32(0.9) * (s - HALF), min(max(alpha + alpha - s, ZERO), ONE)
+
+
+@_compiled
+def _lamp(normals, corners, weights, light, lit):
+    """How much a surface faces the lamp, and its gloss (of 255)."""
+    if light[3, 0] >= ONE:
+        return HALF, ZERO
+    nx = _mixed(normals, corners, weights, 0)
+    ny = _mixed(normals, corners, weights, 1)
+    nz = _mixed(normals, corners, weights, 2)
+    if nz > ZERO and light[3, 0] > ZERO:
+        nx, ny, nz = -nx, -ny, -nz
+    facing = max(nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2], ZERO) * lit
+    half = max(facing * HALF - nz * HALF, ZERO)
+    half *= half
+    half *= half
+    half *= half
+    return facing, np.float32(255.0) * light[3, 1] * half * half
+
+
+@_compiled
 def shade_over(
     out_rgb,
     nearest_inverse_z,
@@ -142,68 +190,31 @@ def shade_over(
     shadow: (h, w), 1 lit to 0 in shadow.
     """
     triangle_id, weight_0, weight_1, inverse_z = buffers
-    height, width = triangle_id.shape
-    tile = strands.shape[0]
-    for row in range(height):
-        for column in range(width):
+    for row in range(triangle_id.shape[0]):
+        for column in range(triangle_id.shape[1]):
             f = triangle_id[row, column]
             if f < 0 or inverse_z[row, column] < nearest_inverse_z[row, column]:
                 continue
-            i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+            corners = (triangles[f, 0], triangles[f, 1], triangles[f, 2])
             a, b = weight_0[row, column], weight_1[row, column]
-            c = ONE - a - b
-            alpha = a * paint[i, 9] + b * paint[j, 9] + c * paint[k, 9]
-            strand = a * paint[i, 8] + b * paint[j, 8] + c * paint[k, 8]
-            tone = ONE
+            weights = (a, b, ONE - a - b)
+            alpha, tone = _mixed(paint, corners, weights, 9), ONE
+            strand = _mixed(paint, corners, weights, 8)
             if strand > ZERO:
-                u = (a * paint[i, 6] + b * paint[j, 6] + c * paint[k, 6]) * np.float32(tile)
-                v = (a * paint[i, 7] + b * paint[j, 7] + c * paint[k, 7]) * np.float32(tile)
-                s = strands[int(v) % tile, int(u) % tile]
-                tone = ONE + strand * np.float32(0.9) * (s - HALF)
-                alpha = min(max(alpha + alpha - s, ZERO), ONE)
+                tone, alpha = _strand_tone(paint, corners, weights, strands, strand, alpha)
             if alpha <= np.float32(0.004):
                 continue
-            x = a * paint[i, 0] + b * paint[j, 0] + c * paint[k, 0]
-            y = a * paint[i, 1] + b * paint[j, 1] + c * paint[k, 1]
-            weight = a * paint[i, 2] + b * paint[j, 2] + c * paint[k, 2]
-            tr, tc, w00, w01, w10, w11 = _taps(texture_rgba.shape[0], texture_rgba.shape[1], x, y)
+            x, y = _mixed(paint, corners, weights, 0), _mixed(paint, corners, weights, 1)
+            taps = _taps(texture_rgba.shape[0], texture_rgba.shape[1], x, y)
             if light[3, 2] > ZERO:
-                alpha *= (
-                    w00 * texture_rgba[tr, tc, 3]
-                    + w01 * texture_rgba[tr, tc + 1, 3]
-                    + w10 * texture_rgba[tr + 1, tc, 3]
-                    + w11 * texture_rgba[tr + 1, tc + 1, 3]
-                ) / np.float32(255.0)
-            facing = HALF
-            shine = ZERO
-            if light[3, 0] < ONE:
-                nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
-                ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
-                nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
-                if nz > ZERO and light[3, 0] > ZERO:
-                    nx, ny, nz = -nx, -ny, -nz
-                facing = nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2]
-                facing = max(facing, ZERO)
-                if use_shadow:
-                    facing *= shadow[row, column]
-                half = max(facing * HALF - nz * HALF, ZERO)
-                half *= half
-                half *= half
-                half *= half
-                shine = np.float32(255.0) * light[3, 1] * half * half
+                alpha *= _sampled(texture_rgba, taps, 3) / np.float32(255.0)
+            lit = shadow[row, column] if use_shadow else ONE
+            facing, shine = _lamp(normals, corners, weights, light, lit)
+            textured = _mixed(paint, corners, weights, 2)
             for channel in range(3):
-                value = (ONE - weight) * (
-                    a * paint[i, 3 + channel]
-                    + b * paint[j, 3 + channel]
-                    + c * paint[k, 3 + channel]
-                )
-                if weight > ZERO:
-                    value += weight * (
-                        w00 * texture_rgba[tr, tc, channel]
-                        + w01 * texture_rgba[tr, tc + 1, channel]
-                        + w10 * texture_rgba[tr + 1, tc, channel]
-                        + w11 * texture_rgba[tr + 1, tc + 1, channel]
-                    )
+                value = (ONE - textured) * _mixed(paint, corners, weights, 3 + channel)
+                if textured > ZERO:
+                    value += textured * _sampled(texture_rgba, taps, channel)
                 value = value * tone * (light[2, channel] + light[1, channel] * facing) + shine
                 value = min(max(value, ZERO), np.float32(255.0))
                 below = np.float32(out_rgb[row, column, channel])

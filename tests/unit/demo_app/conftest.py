@@ -50,7 +50,6 @@ class HeadWorld:
     batches: list[int] = field(default_factory=list)
     name: str = "made-up"
     min_confidence: float = 0.5
-    judges_itself: bool = False
     mesh: Array = field(default_factory=_face_mesh)
     triangles: Array = field(default_factory=lambda: np.array([[0, 1, 2], [0, 1, 3]]))
     landmark_68_ids: Array = field(default_factory=lambda: np.arange(68) % 60)

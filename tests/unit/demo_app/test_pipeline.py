@@ -133,20 +133,6 @@ def test_without_uncertainty_the_second_view_is_looked_at_now_and_then(two_peopl
     assert set(views) == {2}
 
 
-def test_a_network_that_judges_itself_is_asked_once_a_frame(two_people):
-    two_people.judges_itself = True
-    views = []
-    answer = two_people.predict_boxes
-
-    def spy(image_rgb, camera, ray_boxes, **options):
-        views.append((options["passes"], len(options.get("views", VIEWS))))
-        return answer(image_rgb, camera, ray_boxes, **options)
-
-    two_people.predict_boxes = spy
-    run(FramePipeline(two_people, two_people), two_people, np.arange(31) / 30)
-    assert {seen for passes, seen in views if passes == 1} == {1}
-
-
 def test_a_still_picture_leaves_the_stream_alone(two_people):
     pipeline = FramePipeline(two_people, two_people)
     run(pipeline, two_people, [0.0, 0.03])
