@@ -188,7 +188,7 @@ def _read_json(path: Path, key: str) -> dict:
     return content.get(key, content)
 
 
-def _dense_weights(pairs: list[list[float]], total: int) -> Float[Array, "n"]:
+def _dense_weights(pairs: list[list[int | float]], total: int) -> Float[Array, "n"]:
     weights = np.zeros(total)
     for vertex, weight in pairs:
         if vertex < total:

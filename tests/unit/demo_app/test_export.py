@@ -88,8 +88,11 @@ def test_a_row_has_exactly_the_keys_and_plain_values() -> None:
     assert row["K_image_from_cam"] == K.tolist()
     assert row["R_cam_from_head"] == matrix_from_ypr_300wlp(20.0, -10.0, 5.0).tolist()
     assert row["confidence"] == 0.75 and row["uncertainty_deg"] == 2.5
-    kinds = {type(value) for value in row.values()}
-    assert kinds == {str, int, float, list}
+    assert {key for key, value in row.items() if value is None} == {
+        "rotation_covariance_cam_rad2",
+        "t_sigma_mm",
+    }
+    assert {type(value) for value in row.values()} == {str, int, float, list, type(None)}
     assert json.loads(export.json_line(row)) == row
 
 

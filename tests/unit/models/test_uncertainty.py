@@ -137,19 +137,21 @@ def test_configurations_from_before_the_heads_are_read() -> None:
         TrgConfig.from_json(json.dumps(old))
 
 
-@pytest.fixture(scope="module")
-def model_with_heads() -> PoseModel:
-    """The shipped network with heads of random weights."""
+def _model(*, heads: bool) -> PoseModel:
+    """The shipped network with or without its heads."""
     shipped = load_pose_model("trg-mini", device="cpu")
     old, arrays = read_bundle(BUNDLE)
     torch.manual_seed(0)
-    config = replace(old.config, presence_head=True, uncertainty_head=True)
+    config = replace(old.config, presence_head=heads, uncertainty_head=heads)
     network = Trg(config, arrays.sample_index)
     load_matching_weights(network, old.state_dict())
-    with torch.no_grad():
-        network.uncertainty_head.fc2.weight.mul_(20.0)
     entry = MODELS["trg-mini"]
     return PoseModel("a", "a", network, shipped.mesh, entry.T_head_from_model, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def model_with_heads() -> PoseModel:
+    return _model(heads=True)
 
 
 def test_pose_model_hands_the_heads_on_and_mirrors_the_covariance(
@@ -178,8 +180,6 @@ def test_pose_model_hands_the_heads_on_and_mirrors_the_covariance(
 def test_a_model_without_heads_says_nothing() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     camera = Camera(np.array([[64.0, 0, 32], [0, 64, 32], [0, 0, 1]]), (64, 64))
-    found = load_pose_model("trg-mini", device="cpu").predict(
-        picture, camera, np.array([[0.0, 0.0, 0.5]])
-    )
+    found = _model(heads=False).predict(picture, camera, np.array([[0.0, 0.0, 0.5]]))
     assert found.presence is None and found.rotation_covariance_cam is None
     assert found.t_sigma_m is None
