@@ -48,6 +48,7 @@ class PredictJob:
     draw: bool
     mesh: Literal["none", "wireframe", "shaded"]
     smooth: bool
+    average_mirror: bool
     recursive: bool
     device: str | None
 
@@ -88,7 +89,9 @@ def predict_files(job: PredictJob, say: Callable[[str], None]) -> int:
 
 
 def _predict_one(job: PredictJob, estimator: HeadPoseEstimator, file: InputFile, stem: Path) -> str:
-    options = PipelineOptions(smoothing=SmoothingOptions() if job.smooth else None)
+    options = PipelineOptions(
+        smoothing=SmoothingOptions() if job.smooth else None, average_mirror=job.average_mirror
+    )
     if file.kind == "video":
         video_pipeline = FramePipeline(
             estimator, estimator.detector.with_min_face_fraction(MIN_FACE_FRACTION_VIDEO), options

@@ -146,6 +146,8 @@ class HeadPoseEstimator:
         image_rgb: UInt8[Array, "height width 3"],
         camera: Camera | None = None,
         boxes_xyxy_px: ArrayLike | None = None,
+        *,
+        average_mirror: bool = False,
     ) -> list[HeadPose]:
         """All heads of a still picture, the largest first.
 
@@ -153,6 +155,7 @@ class HeadPoseEstimator:
         boxes_xyxy_px: face boxes as a detector would give them; None runs the detector, whose
             false finds are then rejected by what the pose network sees. Given boxes are never
             rejected; the answer keeps their order.
+        average_mirror: see `predict_boxes`.
         Raises: ValueError if the picture is not (height, width, 3) uint8 or a box is empty.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
@@ -167,22 +170,32 @@ class HeadPoseEstimator:
                     "A face box must be left, top, right, bottom with right > left, bottom > top."
                 )
             ray_boxes = [ray_box_from_xyxy(camera, box, DETECTOR_BOX_SCALE) for box in boxes]
-            return self.predict_boxes(image_rgb, camera, np.reshape(ray_boxes, (-1, 3)))
-        poses = self._confirmed(image_rgb, camera, self.detector.detect(image_rgb))
-        if not poses:
-            poses = self._confirmed(
-                image_rgb, camera, self.detector.detect(image_rgb, lenient=True)
-            )
+            crops = np.reshape(ray_boxes, (-1, 3))
+            return self.predict_boxes(image_rgb, camera, crops, average_mirror=average_mirror)
+        poses: list[HeadPose] = []
+        for lenient in (False, True):
+            found = self.detector.detect(image_rgb, lenient=lenient)
+            poses = poses or self._confirmed(image_rgb, camera, found, average_mirror)
+            if poses:
+                break
         return sorted(
             poses, key=lambda pose: -float(np.prod(pose.box_xyxy_px[2:] - pose.box_xyxy_px[:2]))
         )
 
     def _confirmed(
-        self, image_rgb: UInt8[Array, "height width 3"], camera: Camera, found: FaceDetections
+        self,
+        image_rgb: UInt8[Array, "height width 3"],
+        camera: Camera,
+        found: FaceDetections,
+        average_mirror: bool,
     ) -> list[HeadPose]:
         """Detections that the pose network takes for a face, each face once."""
         poses = self.predict_boxes(
-            image_rgb, camera, self.ray_boxes_from_detections(camera, found), scores=found.scores
+            image_rgb,
+            camera,
+            self.ray_boxes_from_detections(camera, found),
+            scores=found.scores,
+            average_mirror=average_mirror,
         )
         kept: list[HeadPose] = []
         for pose in sorted(poses, key=lambda pose: -pose.confidence):
@@ -206,26 +219,39 @@ class HeadPoseEstimator:
         passes: int = 2,
         views: Float[Array, "k 4"] = VIEWS,
         scores: Float[Array, "n"] | None = None,
+        rolls_deg: Float[Array, "n"] | None = None,
+        average_mirror: bool = False,
     ) -> list[HeadPose]:
         """One head per crop, in the order of the crops, all in one batch.
 
-        passes: 2 first looks at the given crop and then at the one around the predicted mesh; 1
-            trusts the crop.
+        passes: 2 first looks at the given crop and then at the one around the predicted mesh,
+            turned upright for models that want it so; 1 trusts the crop.
         views: crops that must agree, see `VIEWS`; with a single row there is only what the network
             says of itself (if nothing: confidence 1, the model's typical error as uncertainty).
         scores: the detector's, where there was one.
+        rolls_deg: how far the heads are turned clockwise, as `roll_from_pose` says of the frame
+            before; None: not known.
+        average_mirror: the answer is the mean of the crop's and the mirrored crop's; what the
+            network says of its errors stays that of the crop. One more crop per head.
         """
         if len(ray_boxes) == 0:
             return []
+        turns_deg = np.zeros(len(ray_boxes)) if rolls_deg is None else -rolls_deg
         if passes == 2:
-            first = self.model.predict(image_rgb, camera, ray_boxes)
+            first = self.model.predict(image_rgb, camera, ray_boxes, turn_deg=turns_deg)
             ray_boxes = np.stack([self.model.ray_box_of(mesh) for mesh in first.vertices_cam_m()])
+            turns_deg = self.model.upright_turn_deg(first.R_cam_from_head, first.t_cam_from_head_m)
+        if average_mirror:
+            views = np.concatenate([views, [[0.0, 0.0, 1.0, 1.0]]])
         n, k = len(ray_boxes), len(views)
         crops = np.repeat(ray_boxes, k, 0)
         moves = np.tile(views, (n, 1))
         crops[:, :2] += moves[:, :2] * crops[:, 2:]
         crops[:, 2] *= moves[:, 2]
-        seen = self.model.predict(image_rgb, camera, crops, mirror=moves[:, 3] > 0)
+        seen = self.model.predict(
+            image_rgb, camera, crops, mirror=moves[:, 3] > 0, turn_deg=np.repeat(turns_deg, k)
+        )
+        seen = _averaged_with_last(seen, k) if average_mirror else seen
         return [
             self._head_pose(
                 seen,
@@ -246,6 +272,11 @@ class HeadPoseEstimator:
     def ray_box_from_pose(self, pose: HeadPose) -> Float[Array, "3"]:
         """The crop around a predicted head: where to look in the next frame of a video."""
         return self.model.ray_box_of(pose.vertices_cam_m())
+
+    def roll_from_pose(self, pose: HeadPose) -> float:
+        """How far the next frame's crop should take the head for turned, degrees clockwise."""
+        R, t = pose.R_cam_from_head[None], pose.t_cam_from_head_mm[None]
+        return -float(self.model.upright_turn_deg(R, t)[0])
 
     def _head_pose(
         self, seen: PosePrediction, rows: slice, camera: Camera, score: float | None
@@ -294,6 +325,19 @@ class HeadPoseEstimator:
                 evidence, uncertainty_deg=float(claimed[0]), source="the network itself"
             )
         return evidence
+
+
+def _averaged_with_last(seen: PosePrediction, k: int) -> PosePrediction:
+    """Of every k views of a head, the pose and the mesh of the first become the mean of the first
+    and the last."""
+    R, t, vertices = (
+        array.copy()
+        for array in (seen.R_cam_from_head, seen.t_cam_from_head_m, seen.vertices_head_m)
+    )
+    R[::k] = nearest_rotation(R[::k] + R[k - 1 :: k])
+    t[::k] = (t[::k] + t[k - 1 :: k]) / 2
+    vertices[::k] = (vertices[::k] + vertices[k - 1 :: k]) / 2
+    return replace(seen, R_cam_from_head=R, t_cam_from_head_m=t, vertices_head_m=vertices)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class ModelEntry:
         by hand.
     typical_error_deg: mean geodesic error where it was measured: trg-mini on 2,000 renders of
         held-out identities, the released models on ARKitFace's test set (TRG, ECCV 2024, table 2).
+    looks_upright: once a head's roll is known, its crop is turned upright and looked at again.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ModelEntry:
     address: str | None
     T_head_from_model: Float[Array, "4 4"]
     typical_error_deg: float
+    looks_upright: bool = False
 
     @property
     def is_bundled(self) -> bool:
@@ -138,6 +140,7 @@ _ENTRIES = (
         address=None,
         T_head_from_model=T_HEAD_FROM_TRG_MINI,
         typical_error_deg=6.10,
+        looks_upright=True,
     ),
     _released(
         "trg",
@@ -198,6 +201,7 @@ def load_pose_model(
         target,
         bf16=bf16,
         typical_error_deg=entry.typical_error_deg,
+        looks_upright=entry.looks_upright,
     )
 
 

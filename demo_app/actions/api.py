@@ -36,7 +36,7 @@ def predict_files_rows(
 ) -> list[Row]:
     """Rows of several pictures, in their order. Raises as `predict_image_rows`."""
     options = _options(model, horizontal_fov_deg)
-    pipeline = services.pipeline(options.model)
+    pipeline = services.pipeline(options.model, options.pipeline_options())
     rows: list[Row] = []
     for file in files:
         loaded = read_image(file.path, name=file.name)

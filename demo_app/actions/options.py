@@ -45,6 +45,7 @@ class PoseOptions(NamedTuple):
     smoothing: of videos and the webcam. smoothing_strength: 0 to 1; light by default, so that an
         overlay trails the face little.
     mirror: shows the picture mirrored, the numbers stay.
+    average_mirror: the mean of what the network says of a face and of its mirror image.
     """
 
     model: str = "trg-mini"
@@ -60,6 +61,7 @@ class PoseOptions(NamedTuple):
     smoothing: bool = True
     smoothing_strength: float = 0.25
     mirror: bool = False
+    average_mirror: bool = False
 
     def checked(self) -> PoseOptions:
         """The same with clean types. Raises: OptionError."""
@@ -84,6 +86,7 @@ class PoseOptions(NamedTuple):
             smoothing=bool(self.smoothing),
             smoothing_strength=strength,
             mirror=bool(self.mirror),
+            average_mirror=bool(self.average_mirror),
         )
 
     @classmethod
@@ -120,7 +123,9 @@ class PoseOptions(NamedTuple):
     def pipeline_options(self, uncertainty: bool = True) -> PipelineOptions:
         """For a stream of frames."""
         smoothing = smoothing_of_strength(self.smoothing_strength) if self.smoothing else None
-        return PipelineOptions(smoothing=smoothing, uncertainty=uncertainty)
+        return PipelineOptions(
+            smoothing=smoothing, uncertainty=uncertainty, average_mirror=self.average_mirror
+        )
 
     def shown_convention(self) -> Convention:
         """The convention of the table's angles."""

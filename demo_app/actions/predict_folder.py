@@ -72,7 +72,7 @@ def predict_pictures(
     """
     if not pictures:
         raise NothingToDoError("Give several pictures, or the path of a folder.")
-    pipeline = services.pipeline(options.model)
+    pipeline = services.pipeline(options.model, options.pipeline_options())
     folder, taken = visitor.new_folder(FOLDER), pictures[:MAX_PICTURES]
 
     def work(

@@ -44,7 +44,7 @@ def predict_loaded(
     options: PoseOptions,
 ) -> PictureResult:
     """The heads of a picture that was read already. Raises: CheckpointError."""
-    pipeline = services.pipeline(options.model)
+    pipeline = services.pipeline(options.model, options.pipeline_options())
     began_s = time.perf_counter()
     result = pipeline.process_still(loaded.image_rgb, camera, loaded.source)
     seconds = time.perf_counter() - began_s
@@ -67,7 +67,8 @@ def picture_rows(services: Services, path: str, name: str, options: PoseOptions)
     """Rows of a picture for programs: nothing is kept or written. Raises as `predict_picture`."""
     loaded = read_image(path, name=name)
     camera = camera_for_image(loaded, options.camera_choice())
-    result = services.pipeline(options.model).process_still(loaded.image_rgb, camera, name)
+    pipeline = services.pipeline(options.model, options.pipeline_options())
+    result = pipeline.process_still(loaded.image_rgb, camera, name)
     return rows_from_result(result)
 
 

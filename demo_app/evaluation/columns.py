@@ -46,11 +46,17 @@ class CropModel(Protocol):
         camera: Camera,
         ray_boxes: Float[Array, "n 3"],
         mirror: bool = False,
+        turn_deg: Float[Array, "n"] | float = 0.0,
     ) -> PosePrediction:
         """As `PoseModel.predict`."""
 
     def ray_box_of(self, vertices_cam_m: Float[Array, "v 3"]) -> Float[Array, "3"]:
         """As `PoseModel.ray_box_of`."""
+
+    def upright_turn_deg(
+        self, R_cam_from_head: Float[Array, "n 3 3"], t_cam_from_head: Float[Array, "n 3"]
+    ) -> Float[Array, "n"]:
+        """As `PoseModel.upright_turn_deg`."""
 
 
 Column = Callable[[Array, Camera, Array], Poses]
@@ -78,11 +84,13 @@ def single_pass(model: CropModel) -> Column:
 
 
 def two_passes(model: CropModel) -> Column:
-    """It looks again, at the crop around what it saw."""
+    """It looks again, at the crop around what it saw, turned upright if the model wants it so."""
 
     def column(image_rgb: Array, camera: Camera, ray_boxes: Array) -> Poses:
+        first = model.predict(image_rgb, camera, ray_boxes)
+        turn_deg = model.upright_turn_deg(first.R_cam_from_head, first.t_cam_from_head_m)
         return _poses(
-            model.predict(image_rgb, camera, refined_boxes(model, image_rgb, camera, ray_boxes))
+            model.predict(image_rgb, camera, boxes_around(model, first), turn_deg=turn_deg)
         )
 
     return column
@@ -113,14 +121,8 @@ def model_columns(model: CropModel) -> dict[str, Column]:
     }
 
 
-def refined_boxes(
-    model: CropModel,
-    image_rgb: UInt8[Array, "h w 3"],
-    camera: Camera,
-    ray_boxes: Float[Array, "n 3"],
-) -> Float[Array, "n 3"]:
-    """The crops in which the network wants to see again what it found in these."""
-    first = model.predict(image_rgb, camera, ray_boxes)
+def boxes_around(model: CropModel, first: PosePrediction) -> Float[Array, "n 3"]:
+    """The crops in which the network wants to see again what it found."""
     return np.stack([model.ray_box_of(mesh) for mesh in first.vertices_cam_m()])
 
 

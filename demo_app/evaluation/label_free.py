@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from demo_app.evaluation.columns import Column, CropModel, Poses, refined_boxes
+from demo_app.evaluation.columns import Column, CropModel, Poses, boxes_around
 from demo_app.evaluation.errors import mean, percentile
 from demo_app.evaluation.faces import (
     Detect,
@@ -31,6 +31,9 @@ Array = np.ndarray
 
 MIN_SCORE = 0.9
 """Detections that the detector itself doubts are left out, and counted."""
+
+MIN_PRESENCE = 0.5
+"""So are those that the network takes for no face when it looks the second time."""
 
 DETECTOR_CROP, REFINED_CROP = "detector's crop", "refined crop"
 
@@ -52,7 +55,10 @@ class MoveFigures:
 
 @dataclass(frozen=True)
 class LabelFree:
-    """figures: by crop of the original and column, then by move."""
+    """figures: by crop of the original and column, then by move.
+
+    detections_left_out: by the detector's score. detections_refused: by the network's presence.
+    """
 
     data: tuple[str, ...]
     photos: int
@@ -61,6 +67,7 @@ class LabelFree:
     photos_without_face: int
     faces: int
     detections_left_out: int
+    detections_refused: int
     figures: dict[str, dict[str, MoveFigures]]
     protocol: str = "label-free"
     notes: tuple[str, ...] = field(default=())
@@ -124,7 +131,7 @@ def evaluate_label_free(
     """
     total = len(photos) if count is None else min(count, len(photos))
     moves, collected = all_moves(), _Differences()
-    faces = empty = left_out = seen = 0
+    faces = empty = left_out = refused = seen = 0
     for photo in photos:
         if seen == total:
             break
@@ -134,8 +141,12 @@ def evaluate_label_free(
         left_out += len(found) - len(sure)
         empty += len(sure) == 0
         for box in sure:
+            crops = _crops(photo, box, model)
+            if crops is None:
+                refused += 1
+                continue
             faces += 1
-            _compare(photo, box, model, columns, moves, collected)
+            _compare(photo, crops, columns, moves, collected)
         progress(seen, total, "photos")
     if not faces:
         raise EvaluationError(f"No face was found in {seen} photos.")
@@ -147,22 +158,33 @@ def evaluate_label_free(
         photos_without_face=empty,
         faces=faces,
         detections_left_out=left_out,
+        detections_refused=refused,
         figures=collected.figures(),
         notes=NOTES,
     )
 
 
+def _crops(
+    photo: Photo, box_xyxy_px: Float[Array, "4"], model: CropModel
+) -> dict[str, Float[Array, "3"]] | None:
+    """The crops to start from, by name; None if the network sees no face."""
+    crop = detector_ray_box(photo.camera, box_xyxy_px)
+    first = model.predict(photo.image_rgb, photo.camera, crop[None])
+    refined = boxes_around(model, first)
+    again = model.predict(photo.image_rgb, photo.camera, refined)
+    if again.presence is not None and again.presence[0] < MIN_PRESENCE:
+        return None
+    return {DETECTOR_CROP: crop, REFINED_CROP: refined[0]}
+
+
 def _compare(
     photo: Photo,
-    box_xyxy_px: Float[Array, "4"],
-    model: CropModel,
+    crops: Mapping[str, Float[Array, "3"]],
     columns: Mapping[str, Column],
     moves: Sequence[Move],
     collected: _Differences,
 ) -> None:
-    crop = detector_ray_box(photo.camera, box_xyxy_px)
-    refined = refined_boxes(model, photo.image_rgb, photo.camera, crop[None])[0]
-    for name, ray_box in ((DETECTOR_CROP, crop), (REFINED_CROP, refined)):
+    for name, ray_box in crops.items():
         look = Look(photo.image_rgb, photo.camera, ray_box)
         before = {key: _pose(column, look) for key, column in columns.items()}
         for move in moves:

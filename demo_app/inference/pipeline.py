@@ -37,7 +37,11 @@ class PoseEstimator(Protocol):
     def triangles(self) -> Int[Array, "f 3"]: ...
 
     def predict(
-        self, image_rgb: UInt8[Array, "height width 3"], camera: Camera | None = None
+        self,
+        image_rgb: UInt8[Array, "height width 3"],
+        camera: Camera | None = None,
+        *,
+        average_mirror: bool = False,
     ) -> list[HeadPose]: ...
 
     def predict_boxes(
@@ -49,6 +53,8 @@ class PoseEstimator(Protocol):
         passes: int = 2,
         views: Float[Array, "k 4"] = ...,
         scores: Float[Array, "n"] | None = None,
+        rolls_deg: Float[Array, "n"] | None = None,
+        average_mirror: bool = False,
     ) -> list[HeadPose]: ...
 
     def ray_boxes_from_detections(
@@ -56,6 +62,8 @@ class PoseEstimator(Protocol):
     ) -> Float[Array, "n 3"]: ...
 
     def ray_box_from_pose(self, pose: HeadPose) -> RayBox: ...
+
+    def roll_from_pose(self, pose: HeadPose) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class PipelineOptions:
     uncertainty: bool = True
     """Uncertainty of every frame from a second, mirrored view; without it a few times a second,
     which is faster."""
+    average_mirror: bool = False
+    """The pose is the mean of what the network says of the crop and of its mirror image."""
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     """When faces are looked for and how long they are remembered."""
 
@@ -131,7 +141,10 @@ class FramePipeline:
         Leaves the stream's faces alone; nothing is smoothed. Raises: ValueError as `process`.
         """
         _check_picture(image_rgb, camera)
-        poses = self.estimator.predict(image_rgb, camera)[: self.options.tracking.max_faces]
+        found = self.estimator.predict(
+            image_rgb, camera, average_mirror=self.options.average_mirror
+        )
+        poses = found[: self.options.tracking.max_faces]
         faces = tuple(FacePose(i, pose, pose) for i, pose in enumerate(poses, start=1))
         return FrameResult(source, 0, 0.0, camera, faces, detector_ran=True)
 
@@ -153,6 +166,8 @@ class FramePipeline:
             np.stack([ray_box for _, ray_box in followed]),
             passes=1,
             views=TRACKING_VIEWS if due else TRACKING_VIEWS[:1],
+            rolls_deg=np.array([self.estimator.roll_from_pose(track.pose) for track in tracks]),
+            average_mirror=self.options.average_mirror,
         )
         if due:
             self._evidence_s = time_s
@@ -166,7 +181,12 @@ class FramePipeline:
         ray_boxes = self.estimator.ray_boxes_from_detections(camera, found)
         news = np.flatnonzero(self._tracker.unexplained(ray_boxes))
         poses = self.estimator.predict_boxes(
-            image_rgb, camera, ray_boxes[news], passes=2, scores=found.scores[news]
+            image_rgb,
+            camera,
+            ray_boxes[news],
+            passes=2,
+            scores=found.scores[news],
+            average_mirror=self.options.average_mirror,
         )
         self._tracker.adopt(self._observations(poses))
 

@@ -67,7 +67,12 @@ class LiveSession:
     def _current_pipeline(self) -> FramePipeline:
         """The pipeline for the present settings; a new model or smoothing starts a new one."""
         options = self._options
-        wanted = (options.model, options.smoothing, options.smoothing_strength)
+        wanted = (
+            options.model,
+            options.smoothing,
+            options.smoothing_strength,
+            options.average_mirror,
+        )
         if self._pipeline is None or wanted != self._pipeline_options:
             self._pipeline = self._services.pipeline(
                 options.model,

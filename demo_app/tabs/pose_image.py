@@ -106,6 +106,7 @@ def connect(
     numbers = (switches.fx_px, switches.fy_px, switches.cx_px, switches.cy_px)
     again_when = [
         switches.model.input,
+        switches.average_mirror.input,
         switches.camera_mode.change,
         switches.horizontal_fov_deg.change,
         *(number.submit for number in numbers),

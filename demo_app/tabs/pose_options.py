@@ -52,6 +52,7 @@ class OptionSwitches:
     smoothing: gr.Checkbox
     smoothing_strength: gr.Slider
     mirror: gr.Checkbox
+    average_mirror: gr.Checkbox
 
     def inputs(self) -> list[gr.components.Component]:
         """In the order of `PoseOptions`, for `*options` of a handler."""
@@ -100,7 +101,7 @@ def build(services: Services) -> OptionComponents:
             '<p class="hint">Zero makes the pose on screen your neutral one: '
             "angles and position are then relative to it.</p>"
         )
-    smoothing, strength = _build_smoothing()
+    smoothing, strength, average_mirror = _build_steadiness()
     switches = OptionSwitches(
         model=model,
         **camera["switches"],
@@ -110,6 +111,7 @@ def build(services: Services) -> OptionComponents:
         smoothing=smoothing,
         smoothing_strength=strength,
         mirror=mirror,
+        average_mirror=average_mirror,
     )
     return OptionComponents(
         switches=switches,
@@ -190,8 +192,8 @@ def _build_camera() -> dict[str, dict[str, gr.components.Component]]:
     }
 
 
-def _build_smoothing() -> tuple[gr.Checkbox, gr.Slider]:
-    with gr.Accordion("Smoothing", open=False, elem_classes="panel", elem_id="pose-smoothing"):
+def _build_steadiness() -> tuple[gr.Checkbox, gr.Slider, gr.Checkbox]:
+    with gr.Accordion("Steadiness", open=False, elem_classes="panel", elem_id="pose-smoothing"):
         smoothing = gr.Checkbox(
             DEFAULTS.smoothing,
             label="Smooth videos and the webcam",
@@ -202,7 +204,15 @@ def _build_smoothing() -> tuple[gr.Checkbox, gr.Slider]:
         strength = gr.Slider(
             0.0, 1.0, value=DEFAULTS.smoothing_strength, step=0.05, label="Strength"
         )
-    return smoothing, strength
+        average_mirror = gr.Checkbox(
+            DEFAULTS.average_mirror,
+            label="Average with the mirror image",
+            info="The network looks at each face twice, once mirrored, and the mean is shown: "
+            "steadier, and slower.",
+            container=False,
+            elem_id="pose-average-mirror",
+        )
+    return smoothing, strength, average_mirror
 
 
 def connect(options: OptionComponents, banner: gr.HTML, services: Services) -> None:

@@ -55,6 +55,24 @@ def nearest_rotation(M: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"
     return U @ Vt
 
 
+def roll_in_view_deg(
+    R_cam_from_head: Float[Array, "n 3 3"], t_cam_from_head: Float[Array, "n 3"]
+) -> Float[Array, "n"]:
+    """How far heads are turned clockwise in the picture, -180 to 180: of the turns about the line
+    of sight, the one nearest to the rotation.
+
+    The camera is first turned to look at the head the shortest way, so a head at the picture's edge
+    is upright where it looks upright. Without a meaning only for a head seen from exactly behind.
+    """
+    d = np.asarray(t_cam_from_head, np.float64)
+    x, y, z = np.moveaxis(d / np.linalg.norm(d, axis=-1, keepdims=True), -1, 0)
+    # shortest rotation of +z onto the unit vector (x, y, z), by Rodrigues
+    a, b, c = 1 - x * x / (1 + z), -x * y / (1 + z), 1 - y * y / (1 + z)
+    to_head = np.stack([a, b, x, b, c, y, -x, -y, z], -1).reshape(-1, 3, 3)
+    R = np.swapaxes(to_head, 1, 2) @ R_cam_from_head
+    return np.degrees(np.arctan2(R[:, 1, 0] - R[:, 0, 1], R[:, 0, 0] + R[:, 1, 1]))
+
+
 def geodesic_deg(
     R_a: Float[Array, "*#batch 3 3"], R_b: Float[Array, "*#batch 3 3"]
 ) -> Float[Array, "..."] | float:

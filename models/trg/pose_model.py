@@ -12,13 +12,14 @@ from torch import Tensor
 
 from models.geometry.boxes import ray_box_from_points
 from models.geometry.cameras import Camera
-from models.geometry.rotations import MIRROR_X
+from models.geometry.rotations import MIRROR_X, about_z, roll_in_view_deg
 from models.threads import one_thread
 from models.trg.network import Trg, TrgIterate
 from models.trg.preprocess import (
     cut_crop,
     mirrored_ray_box,
     normalise_crops,
+    turned_ray_boxes,
     virtual_camera_inputs,
 )
 from models.trg.uncertainty import covariance_from_cholesky
@@ -92,6 +93,20 @@ class _Seen:
     t_sigma_m: Float[Array, "n 3"] | None
 
 
+@dataclass(frozen=True)
+class _Look:
+    """One crop: a box of the picture as it is, and how the network gets to see it."""
+
+    ray_box: Float[Array, "3"]
+    mirror: bool
+    turn_deg: float
+
+    def seen_box(self) -> Float[Array, "3"]:
+        """Where the box is in the picture that was turned, then mirrored."""
+        box = turned_ray_boxes(self.ray_box[None], np.array([self.turn_deg]))[0]
+        return mirrored_ray_box(box) if self.mirror else box
+
+
 class PoseModel:
     """A network on its device, ready to predict. Safe to use from several threads."""
 
@@ -106,17 +121,18 @@ class PoseModel:
         *,
         bf16: bool = False,
         typical_error_deg: float = float("nan"),
+        looks_upright: bool = False,
     ) -> None:
         """T_head_from_model: rigid; the network's own head frame in the project's `head`.
 
-        typical_error_deg: see `models.weights.ModelEntry`.
+        typical_error_deg, looks_upright: see `models.weights.ModelEntry`.
         bf16: convolutions in bfloat16; only on CUDA. Raises: ValueError if asked for elsewhere.
         """
         if bf16 and device.type != "cuda":
             raise ValueError("bfloat16 is only for CUDA devices; this model runs on " + device.type)
         self.name, self.label, self.device = name, label, device
         self.mesh = mesh
-        self.typical_error_deg = typical_error_deg
+        self.typical_error_deg, self.looks_upright = typical_error_deg, looks_upright
         self.triangles, self.landmark_68_ids = mesh.triangles, mesh.landmark_68_ids
         self.crop_vertex_ids, self.crop_scale = mesh.crop_vertex_ids, mesh.crop_scale
         self.config = network.config
@@ -131,12 +147,15 @@ class PoseModel:
         camera: Camera,
         ray_boxes: Float[Array, "n 3"],
         mirror: bool | Bool[Array, "n"] = False,
+        turn_deg: float | Float[Array, "n"] = 0.0,
     ) -> PosePrediction:
         """Poses of the heads in the boxes, all boxes in one batch.
 
+        turn_deg: for all or for each box: look at the crop turned clockwise about the optical axis
+            and turn the answer back. Boxes are those of the picture as it is.
         mirror: for all or for each box: look at the mirrored crop and mirror the answer back.
             Vertices then keep their ids if `mesh.mirror_vertex_ids` is known; otherwise they are
-            those of the other side of the face, good for pose and extent only.
+            those of the other side of the face, good for pose and extent only. After the turn.
         Raises: ValueError if the camera is of another picture size or a box is not finite.
         """
         if (image_rgb.shape[1], image_rgb.shape[0]) != tuple(camera.size_wh_px):
@@ -146,11 +165,14 @@ class PoseModel:
             )
         boxes = np.asarray(ray_boxes, np.float64).reshape(-1, 3)
         mirrored = np.broadcast_to(np.asarray(mirror, bool), (len(boxes),))
+        turns_deg = np.broadcast_to(np.asarray(turn_deg, np.float64), (len(boxes),))
+        looks = [
+            _Look(box, bool(is_mirrored), float(turn))
+            for box, is_mirrored, turn in zip(boxes, mirrored, turns_deg, strict=True)
+        ]
         parts = [
-            self._predict_batch(
-                image_rgb, camera, boxes[i : i + MAX_BATCH], mirrored[i:][:MAX_BATCH]
-            )
-            for i in range(0, max(len(boxes), 1), MAX_BATCH)
+            self._predict_batch(image_rgb, camera, looks[i : i + MAX_BATCH])
+            for i in range(0, max(len(looks), 1), MAX_BATCH)
         ]
         seen = _Seen(
             np.concatenate([part.R for part in parts], 1),
@@ -160,7 +182,8 @@ class PoseModel:
             _joined([part.rotation_covariance_cam for part in parts]),
             _joined([part.t_sigma_m for part in parts]),
         )
-        return self._in_head_frame(self._mirrored_back(seen, mirrored))
+        seen = _turned_back(self._mirrored_back(seen, mirrored), turns_deg)
+        return self._in_head_frame(seen)
 
     def template_landmarks_68_m(self) -> Float[Array, "68 3"]:
         """Of a neutral face in the network's own frame; T_head_from_model is fitted to them."""
@@ -176,21 +199,35 @@ class PoseModel:
         seen = vertices_cam_m if ids is None else vertices_cam_m[ids]
         return ray_box_from_points(seen[:, :2] / np.maximum(seen[:, 2:], 0.01), self.crop_scale)
 
+    def upright_turn_deg(
+        self, R_cam_from_head: Float[Array, "n 3 3"], t_cam_from_head: Float[Array, "n 3"]
+    ) -> Float[Array, "n"]:
+        """The `turn_deg` with which the network wants to see these heads again; t in any unit."""
+        if not self.looks_upright:
+            return np.zeros(len(R_cam_from_head))
+        return -roll_in_view_deg(R_cam_from_head, t_cam_from_head)
+
     def _predict_batch(
         self,
         image_rgb: UInt8[Array, "h w 3"],
         camera: Camera,
-        boxes: Float[Array, "n 3"],
-        mirrored: Bool[Array, "n"],
+        looks: Sequence[_Look],
     ) -> _Seen:
-        """As the network saw them: mirrored where the crops were."""
-        n, size_px = len(boxes), self.config.crop_px
+        """As the network saw them: turned and mirrored where the crops were."""
+        n, size_px = len(looks), self.config.crop_px
         if n == 0:
             return self._nothing_seen()
         crops = np.empty((n, size_px, size_px, 3), np.uint8)
-        for i, box in enumerate(boxes):
-            crops[i] = cut_crop(image_rgb, camera, box, self.config, mirror=bool(mirrored[i]))
-        seen = np.where(mirrored[:, None], mirrored_ray_box(boxes), boxes)
+        for i, look in enumerate(looks):
+            crops[i] = cut_crop(
+                image_rgb,
+                camera,
+                look.ray_box,
+                self.config,
+                mirror=look.mirror,
+                turn_deg=look.turn_deg,
+            )
+        seen = np.stack([look.seen_box() for look in looks])
         K, box_info = virtual_camera_inputs(seen, size_px)
         with (
             one_thread(wanted=self._is_small and n <= ONE_THREAD_CROPS),
@@ -249,6 +286,26 @@ class PoseModel:
             rotation_covariance_cam=seen.rotation_covariance_cam,
             t_sigma_m=seen.t_sigma_m,
         )
+
+
+def _turned_back(seen: _Seen, turn_deg: Float[Array, "n"]) -> _Seen:
+    """From the camera that was turned about its axis to the one that took the picture; sigmas of t
+    become those along the axes of the latter."""
+    if not turn_deg.any():
+        return seen
+    back = np.stack([about_z(-angle) for angle in turn_deg])
+    covariance, sigma = seen.rotation_covariance_cam, seen.t_sigma_m
+    if covariance is not None:
+        covariance = back @ covariance @ np.swapaxes(back, 1, 2)
+    if sigma is not None:
+        sigma = np.sqrt(np.einsum("nij,nj->ni", back**2, sigma**2))
+    return replace(
+        seen,
+        R=back @ seen.R,
+        t=np.einsum("nij,nj->ni", back, seen.t),
+        rotation_covariance_cam=covariance,
+        t_sigma_m=sigma,
+    )
 
 
 def _joined(parts: Sequence[Array | None]) -> Array | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.geometry.boxes import crop_affine
 from models.geometry.cameras import Camera
+from models.geometry.rotations import about_z
 from models.trg.config import TrgConfig
 
 Array = np.ndarray
@@ -34,16 +35,21 @@ def cut_crop(
     config: TrgConfig,
     *,
     mirror: bool = False,
+    turn_deg: float = 0.0,
 ) -> UInt8[Array, "c c 3"]:
     """The square crop of a ray box, black where it reaches outside the picture.
 
+    turn_deg: the crop of the picture turned clockwise by this about the optical axis, at the turned
+        place (the network sees the box of `turned_ray_boxes`).
     mirror: the crop of the mirrored picture, at the mirrored place (the network sees the box at
-        -centre_x).
+        -centre_x); mirrored after the turn.
     Raises: ValueError if the box is not finite or has no size.
     """
     affine = _crop_from_image(image_rgb, camera, ray_box, config, mirror)
     size_px = config.crop_px
-    scale_x, scale_y = abs(affine[0, 0]), abs(affine[1, 1])
+    if turn_deg:
+        affine = _turned_crop(affine, size_px, -turn_deg if mirror else turn_deg)
+    scale_x, scale_y = np.linalg.norm(affine[:, :2], axis=0)
     if min(scale_x, scale_y) < SHRINK_FIRST_BELOW or max(image_rgb.shape) > _WARP_LIMIT_PX:
         image_rgb, affine = _shrunk_region(image_rgb, affine, size_px)
     if image_rgb.size == 0:
@@ -81,6 +87,24 @@ def _crop_from_image(
     return affine
 
 
+def _turned_crop(affine: Float[Array, "2 3"], crop_px: int, turn_deg: float) -> Float[Array, "2 3"]:
+    """The affine of a crop whose content is turned clockwise about the crop's middle: crops have
+    square pixels, so this is a turn about the optical axis and a shift to the turned place."""
+    middle = np.array([0.0, 0.0, (crop_px - 1) / 2])
+    return about_z(turn_deg)[:2, :2] @ (affine - middle) + middle
+
+
+def turned_ray_boxes(
+    ray_boxes: Float[Array, "n 3"], turn_deg: Float[Array, "n"]
+) -> Float[Array, "n 3"]:
+    """Where boxes are in the picture turned clockwise about the optical axis."""
+    boxes = np.asarray(ray_boxes, np.float64).copy()
+    angle = np.radians(turn_deg)
+    cos, sin, x, y = np.cos(angle), np.sin(angle), boxes[:, 0].copy(), boxes[:, 1].copy()
+    boxes[:, 0], boxes[:, 1] = cos * x - sin * y, sin * x + cos * y
+    return boxes
+
+
 def mirrored_camera(camera: Camera) -> Camera:
     """The camera of the left-right mirrored picture."""
     K = camera.K_image_from_cam.copy()
@@ -102,21 +126,24 @@ def _shrunk_region(
     Axes are handled one by one, so fx != fy is no special case. The part is empty where the crop
     misses the picture.
     """
-    slices, sizes, out = [], [], affine.copy()
+    linear, offset = affine[:, :2], affine[:, 2]
+    ends = np.array([-1.0, crop_px])
+    corners = np.stack(np.meshgrid(ends, ends), -1).reshape(4, 2)
+    seen = np.linalg.solve(linear, (corners - offset).T)
+    out = affine.copy()
+    slices, sizes = [], []
     for axis in (0, 1):
         n = image_rgb.shape[1 - axis]
-        scale, offset = affine[axis, axis], affine[axis, 2]
-        ends = sorted(((-1.0 - offset) / scale, (crop_px - offset) / scale))
-        first, last = (int(np.clip(end, -1, n)) for end in (ends[0] - 2, ends[1] + 3))
-        first, last = max(first, 0), max(last, 0)
-        shrink = min(abs(scale) / SHRINK_FIRST_BELOW, 1.0)
+        low, high = seen[axis].min() - 2, seen[axis].max() + 3
+        first, last = (max(int(np.clip(end, -1, n)), 0) for end in (low, high))
+        shrink = min(float(np.linalg.norm(linear[:, axis])) / SHRINK_FIRST_BELOW, 1.0)
         size = max(1, round((last - first) * shrink))
         step = (last - first) / size  # picture pixels per pixel of the region
         slices.append(slice(first, last))
         sizes.append(size)
         # picture index = first + (region index + 0.5) * step - 0.5
-        out[axis, axis] = scale * step
-        out[axis, 2] = offset + scale * (first + 0.5 * step - 0.5)
+        out[:, axis] = linear[:, axis] * step
+        out[:, 2] += linear[:, axis] * (first + 0.5 * step - 0.5)
     region = image_rgb[slices[1], slices[0]]
     if region.size == 0 or (region.shape[1], region.shape[0]) == tuple(sizes):
         return region, out

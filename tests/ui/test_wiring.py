@@ -136,6 +136,7 @@ def test_switches_come_in_the_order_of_the_options(page: gr.Blocks) -> None:
         "convention": "Convention",
         "smoothing_strength": "Strength",
         "mirror": "Mirror the preview",
+        "average_mirror": "Average with the mirror image",
     }
     ends = [
         event.inputs[-len(PoseOptions._fields) :]

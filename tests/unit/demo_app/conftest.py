@@ -112,6 +112,9 @@ class HeadWorld:
         points = pose.vertices_cam_m()
         return ray_box_from_points(points[:, :2] / points[:, 2:], 1.5)
 
+    def roll_from_pose(self, pose: HeadPose) -> float:
+        return 0.0
+
     def predict_boxes(
         self,
         image_rgb: Array,
@@ -121,6 +124,8 @@ class HeadWorld:
         passes: int = 2,
         views: Array | None = None,
         scores: Array | None = None,
+        rolls_deg: Array | None = None,
+        average_mirror: bool = False,
     ) -> list[HeadPose]:
         if len(ray_boxes) == 0:
             return []
@@ -128,7 +133,9 @@ class HeadWorld:
         self.batches.append(len(ray_boxes))
         return [self._answer(camera, ray_box) for ray_box in ray_boxes]
 
-    def predict(self, image_rgb: Array, camera: Camera | None = None) -> list[HeadPose]:
+    def predict(
+        self, image_rgb: Array, camera: Camera | None = None, average_mirror: bool = False
+    ) -> list[HeadPose]:
         camera = camera or self.camera
         crops = self.ray_boxes_from_detections(camera, self.detect(image_rgb))
         poses = self.predict_boxes(image_rgb, camera, crops)

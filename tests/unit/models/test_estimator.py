@@ -13,6 +13,7 @@ from PIL import Image
 from models.estimator import HeadPoseEstimator
 from models.geometry.cameras import camera_from_horizontal_fov, camera_from_intrinsics
 from models.geometry.rotations import MIRROR_X, about_z, geodesic_deg
+from models.trg.preprocess import mirrored_ray_box
 
 EXAMPLES = Path(__file__).parents[3] / "assets" / "examples"
 
@@ -113,6 +114,25 @@ def test_mirrored_picture_mirrors_the_pose(
     assert np.linalg.norm(
         after.t_cam_from_head_mm - MIRROR_X @ before.t_cam_from_head_mm
     ) < 0.03 * (before.distance_mm)
+
+
+def test_the_average_with_the_mirror_does_not_know_left_from_right(
+    estimator: HeadPoseEstimator, astronaut: np.ndarray
+) -> None:
+    """The crop of a mirrored picture is the mirrored crop, so both averages are one."""
+    camera = camera_from_horizontal_fov((astronaut.shape[1], astronaut.shape[0]), 40.0)
+    pose = estimator.predict(astronaut, camera)[0]
+    crop = estimator.ray_box_from_pose(pose)[None]
+    flipped = np.ascontiguousarray(astronaut[:, ::-1])
+    (plain,) = estimator.predict_boxes(astronaut, camera, crop, passes=1)
+    (ours,) = estimator.predict_boxes(astronaut, camera, crop, passes=1, average_mirror=True)
+    (theirs,) = estimator.predict_boxes(
+        flipped, camera, mirrored_ray_box(crop), passes=1, average_mirror=True
+    )
+    assert geodesic_deg(ours.R_cam_from_head, MIRROR_X @ theirs.R_cam_from_head @ MIRROR_X) < 1e-3
+    assert np.allclose(ours.t_cam_from_head_mm, MIRROR_X @ theirs.t_cam_from_head_mm, atol=0.01)
+    assert 0.01 < geodesic_deg(ours.R_cam_from_head, plain.R_cam_from_head) < 3
+    assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-4)
 
 
 def test_squeezed_and_off_centre_cameras_give_the_same_pose(

@@ -11,7 +11,7 @@ import torch
 
 from models.geometry.boxes import ray_box_from_xyxy
 from models.geometry.cameras import Camera
-from models.geometry.rotations import MIRROR_X, geodesic_deg
+from models.geometry.rotations import MIRROR_X, about_z, geodesic_deg
 from models.trg import pose_model
 from models.trg.pose_model import PoseModel
 from models.trg.preprocess import mirrored_camera, mirrored_ray_box
@@ -110,6 +110,27 @@ def test_mirror_is_the_pose_in_the_mirrored_picture_mirrored_back(
     assert apart.mean() < 4e-3
     whole = model.predict(crop, camera, box[None], mirror=True)
     assert np.allclose(whole.R_cam_from_head[0], both.R_cam_from_head[1], atol=1e-5)
+
+
+def test_turn_is_the_pose_in_the_turned_picture_turned_back(
+    model: PoseModel, heads: dict[str, np.ndarray]
+) -> None:
+    crop, box = heads["crops_rgb"][2], heads["ray_boxes"][2]
+    camera = camera_of_crop(box)
+    both = model.predict(crop, camera, np.stack([box, box]), turn_deg=np.array([0.0, 90.0]))
+    K = camera.K_image_from_cam
+    size = camera.size_wh_px[1]
+    there_K = np.array([[K[1, 1], 0, size - K[1, 2]], [0, K[0, 0], K[0, 2]], [0, 0, 1]])
+    clockwise = np.ascontiguousarray(np.rot90(crop, -1))
+    there_box = np.array([[-box[1], box[0], box[2]]])
+    there = model.predict(clockwise, Camera(there_K, camera.size_wh_px, "turned"), there_box)
+    back = about_z(-90.0)
+    assert np.allclose(both.R_cam_from_head[1], back @ there.R_cam_from_head[0], atol=1e-4)
+    assert np.allclose(both.t_cam_from_head_m[1], back @ there.t_cam_from_head_m[0], atol=1e-4)
+    assert np.allclose(both.vertices_head_m[1], there.vertices_head_m[0], atol=1e-4)
+    covariance = back @ there.rotation_covariance_cam[0] @ back.T
+    assert np.allclose(both.rotation_covariance_cam[1], covariance, rtol=1e-2)
+    assert np.allclose(both.t_sigma_m[1], there.t_sigma_m[0][[1, 0, 2]], rtol=1e-2)
 
 
 def test_many_boxes_are_those_boxes_one_by_one(

@@ -8,7 +8,7 @@ import torch
 
 from models.geometry.boxes import crop_affine, ray_box_from_points
 from models.geometry.cameras import Camera
-from models.geometry.rotations import MIRROR_X, matrix_from_ypr_300wlp
+from models.geometry.rotations import MIRROR_X, about_z, matrix_from_ypr_300wlp
 from models.trg.config import TrgConfig
 from models.trg.pose_algebra import (
     correction_from_translation,
@@ -22,6 +22,7 @@ from models.trg.preprocess import (
     mirrored_camera,
     mirrored_ray_box,
     normalise_crops,
+    turned_ray_boxes,
     virtual_camera_inputs,
 )
 
@@ -124,6 +125,37 @@ def test_the_mirrored_crop_is_the_crop_of_the_mirrored_picture(
     flipped = np.ascontiguousarray(picture[:, ::-1])
     theirs = cut_crop(flipped, mirrored_camera(cam), mirrored_ray_box(box), config)
     assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+@pytest.mark.parametrize("side", [0.1, 0.4, 2.5])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_turned_crop_is_the_crop_of_the_turned_picture(
+    config: TrgConfig, side: float, mirror: bool
+) -> None:
+    """A quarter turn moves whole pixels; fx and fy change places, (cx, cy) goes along."""
+    cam = camera(500, 620, 250, 260, (640, 480))
+    picture = smooth_noise((480, 640))
+    box = np.array([0.11, -0.07, side])
+    ours = cut_crop(picture, cam, box, config, turn_deg=90.0, mirror=mirror)
+    clockwise = np.ascontiguousarray(np.rot90(picture, -1))
+    there = camera(620, 500, 480 - 260, 250, (480, 640))
+    turned = turned_ray_boxes(box[None], np.array([90.0]))[0]
+    assert turned == pytest.approx([0.07, 0.11, side])
+    theirs = cut_crop(clockwise, there, turned, config, mirror=mirror)
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+def test_a_spot_lands_where_the_turned_camera_says() -> None:
+    cam = camera(500, 620, 250, 260, (640, 480))
+    ray = (np.array([320, 240]) - cam.principal_point_px) / [cam.fx_px, cam.fy_px]
+    side = 0.3
+    box = np.array([ray[0] - 0.1 * side, ray[1] + 0.15 * side, side])
+    turn = about_z(35.0)[:2, :2]
+    seen_box = turned_ray_boxes(box[None], np.array([35.0]))[0]
+    expected = ((turn @ ray - seen_box[:2]) / side + 0.5) * 192
+    crop = cut_crop(spots(cam, ray[None]), cam, box, TrgConfig.mini(), turn_deg=35.0)
+    assert np.abs(centroid(crop) - expected).max() < 0.15
 
 
 def smooth_noise(size_hw: tuple[int, int]) -> np.ndarray:

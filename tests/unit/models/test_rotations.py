@@ -287,3 +287,31 @@ def test_batches_equal_one_at_a_time() -> None:
         np.testing.assert_allclose(to_matrix(code), R, atol=TINY)
     np.testing.assert_allclose(rot.nearest_rotation(2.0 * R), R, atol=TINY)
     assert np.shape(rot.geodesic_deg(R, R)) == (2, 3)
+
+
+@given(matrices(), st.floats(-179, 179), st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_turning_the_picture_turns_the_roll(
+    R: np.ndarray, angle_deg: float, x: float, y: float
+) -> None:
+    """About the optical axis, wherever the head is; only heads seen from behind have no roll."""
+    t = np.array([[x, y, 1.0]])
+    assume(R[:, 2] @ t[0] / np.linalg.norm(t) > -0.99)
+    before = rot.roll_in_view_deg(R[None], t)[0]
+    turn = rot.about_z(angle_deg)
+    after = rot.roll_in_view_deg((turn @ R)[None], t @ turn.T)[0]
+    assert abs((after - before - angle_deg + 180) % 360 - 180) < 1e-6
+
+
+@given(st.floats(-120, 120), st.floats(-179, 179), st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_roll_in_view_is_the_turn_about_the_line_of_sight(
+    tilt_deg: float, roll_deg: float, x: float, y: float
+) -> None:
+    """SciPy: look at the head the shortest way, turn by the roll, then tilt."""
+    t = np.array([x, y, 1.0]) * 700
+    axis = np.cross([0.0, 0.0, 1.0], t)
+    length = np.linalg.norm(axis)
+    off_axis = np.arctan2(length, t[2])
+    look = Rotation.from_rotvec(axis / length * off_axis if length > 0 else np.zeros(3))
+    head = look * Rotation.from_euler("ZY", [roll_deg, tilt_deg], degrees=True)
+    found = rot.roll_in_view_deg(head.as_matrix()[None], t[None])[0]
+    assert abs((found - roll_deg + 180) % 360 - 180) < 1e-6

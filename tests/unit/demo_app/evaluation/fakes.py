@@ -29,7 +29,12 @@ class FakeModel:
     sigma_rad: float | None = None
 
     def predict(
-        self, image_rgb: np.ndarray, camera: Camera, ray_boxes: np.ndarray, mirror: bool = False
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        ray_boxes: np.ndarray,
+        mirror: bool = False,
+        turn_deg: np.ndarray | float = 0.0,
     ) -> PosePrediction:
         n = len(ray_boxes)
         if mirror:
@@ -56,6 +61,9 @@ class FakeModel:
 
     def ray_box_of(self, vertices_cam_m: np.ndarray) -> np.ndarray:
         return np.array([*(vertices_cam_m.mean(0)[:2] / vertices_cam_m.mean(0)[2]), 0.25])
+
+    def upright_turn_deg(self, R_cam_from_head: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.zeros(len(R_cam_from_head))
 
 
 class FakeDataset:

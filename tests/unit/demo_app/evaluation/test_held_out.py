@@ -79,7 +79,7 @@ def test_the_mirror_average_loses_an_error_of_one_side() -> None:
     )
 
     class OneSided(FakeModel):
-        def predict(self, image_rgb, camera, ray_boxes, mirror=False):
+        def predict(self, image_rgb, camera, ray_boxes, mirror=False, turn_deg=0.0):
             R, t = dataset.truth(image_rgb)
             self.see = lambda *_: ((turn.T if mirror else turn) @ R, t)
             return super().predict(image_rgb, camera, ray_boxes)

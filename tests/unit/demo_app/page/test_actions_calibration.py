@@ -25,8 +25,10 @@ def with_boxes(world: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The made-up network, given the first face's box as the real one may be."""
     plain = world.predict
 
-    def predict(image_rgb: Any, camera: Any = None, boxes_xyxy_px: Any = None) -> Any:
-        poses = plain(image_rgb, camera)
+    def predict(
+        image_rgb: Any, camera: Any = None, boxes_xyxy_px: Any = None, **options: Any
+    ) -> Any:
+        poses = plain(image_rgb, camera, **options)
         return poses if boxes_xyxy_px is None else poses[: len(boxes_xyxy_px)]
 
     monkeypatch.setattr(world, "predict", predict)
