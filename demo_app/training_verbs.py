@@ -36,6 +36,9 @@ class Synthesize:
     """Everything random follows from it: another seed gives other pictures."""
     negatives: float = 0.1
     """Share of pictures without a face."""
+    face_free: Path | None = None
+    """Folder of photos, looked through by you, that show no face: backgrounds and negatives of the
+    training pictures."""
     depth: bool = True
     """Write depth maps too."""
     workers: int = 2
@@ -54,6 +57,7 @@ class Synthesize:
             size_px=self.size_px,
             seed=self.seed,
             negatives=self.negatives,
+            face_free=self.face_free,
             depth=self.depth,
             workers=self.workers,
         )

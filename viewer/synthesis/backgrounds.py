@@ -1,18 +1,41 @@
-"""What is behind the heads: parts of portraits without the person, rooms of soft patches, noise."""
+"""What is behind the heads: parts of portraits and photos without a face, soft patches, noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from viewer.synthesis.portraits import PortraitAsset
+from viewer.synthesis.portraits import PICTURE_SUFFIXES, PortraitAsset, PortraitError
 
 Array = np.ndarray
 
 TRIES = 12
+
+PHOTO_SHARE = 0.35
+"""Of the backgrounds, where there are photos without a face."""
+PHOTO_MAX_PX, PHOTO_MIN_CROP_PX = 1024, 40
+
+
+def read_face_free(folder: Path) -> list[UInt8[Array, "_h _w 3"]]:
+    """The photos of a folder that a person has looked through: none of them shows a face.
+
+    Longer sides are shrunk to PHOTO_MAX_PX. Raises: PortraitError if there is none.
+    """
+    photos = []
+    for path in sorted(folder.iterdir()):
+        image = cv2.imread(str(path)) if path.suffix.lower() in PICTURE_SUFFIXES else None
+        if image is None:
+            continue
+        scale = min(1.0, PHOTO_MAX_PX / max(image.shape[:2]))
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        photos.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    if not photos:
+        raise PortraitError(f"{folder} holds no readable picture.")
+    return photos
 
 
 def face_box_px(portrait: PortraitAsset) -> Float[Array, "4"]:
@@ -26,8 +49,14 @@ def sample_background(
     face_boxes_px: Float[Array, "n 4"],
     size_px: int,
     rng: np.random.Generator,
+    photos: Sequence[UInt8[Array, "_h _w 3"]] = (),
 ) -> UInt8[Array, "size size 3"]:
-    """A square background without a face. face_boxes_px: of the portraits, by `face_box_px`."""
+    """A square background without a face.
+
+    face_boxes_px: of the portraits, by `face_box_px`. photos: as `read_face_free` gives them.
+    """
+    if photos and rng.random() < PHOTO_SHARE:
+        return _part_of_photo(photos, size_px, rng)
     kind = rng.random()
     if kind < 0.12:
         return _gradient(size_px, rng)
@@ -53,7 +82,29 @@ def _part_of_portrait(
     else:
         return _patches(size_px, rng)
     part = portraits[chosen].image_rgb[top : top + side, left : left + side]
-    image = cv2.resize(part, (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    return _varied(part, size_px, rng)
+
+
+def _part_of_photo(
+    photos: Sequence[UInt8[Array, "_h _w 3"]], size_px: int, rng: np.random.Generator
+) -> UInt8[Array, "size size 3"]:
+    """A square of a photo, of any size."""
+    photo = photos[rng.integers(len(photos))]
+    height, width = photo.shape[:2]
+    largest = min(height, width)
+    smallest = min(PHOTO_MIN_CROP_PX, largest)
+    side = round(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    return _varied(photo[top : top + side, left : left + side], size_px, rng)
+
+
+def _varied(
+    part: UInt8[Array, "_s _s 3"], size_px: int, rng: np.random.Generator
+) -> UInt8[Array, "size size 3"]:
+    """Brought to size, mirrored, turned, tinted at random."""
+    shrinks = len(part) > size_px
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    image = cv2.resize(part, (size_px, size_px), interpolation=how)
     if rng.random() < 0.5:
         image = image[:, ::-1]
     if rng.random() < 0.15:

@@ -25,6 +25,7 @@ from models.weights import MODELS, REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import SyntheticInfo
 from viewer.datasets.synthetic_writer import SyntheticWriter
+from viewer.synthesis.backgrounds import read_face_free
 from viewer.synthesis.face_basis import build_face_basis
 from viewer.synthesis.head_renderer import HeadRenderer
 from viewer.synthesis.portraits import (
@@ -62,6 +63,8 @@ class GenerateConfig:
     """Everything random follows from it."""
     negatives: float = 0.1
     """Share of pictures without a face."""
+    face_free: Path | None = None
+    """Folder of photos without a face: backgrounds and negatives of the training split."""
     depth: bool = True
     """Write depth maps; without them the data set is half as large."""
     workers: int = 2
@@ -169,7 +172,9 @@ class _Worker:
 def _start(paths: Sequence[Path], out: Path, info: SyntheticInfo, config: GenerateConfig) -> None:
     cv2.setNumThreads(0)
     _Worker.portraits = [read_portrait(path) for path in paths]
-    _Worker.renderer = HeadRenderer(_Worker.portraits, info.image_px)
+    use_photos = config.face_free is not None and info.split == "train"
+    photos = read_face_free(config.face_free) if use_photos else ()
+    _Worker.renderer = HeadRenderer(_Worker.portraits, info.image_px, photos)
     _Worker.writer = SyntheticWriter(out / info.split, info)
     _Worker.config = config
 

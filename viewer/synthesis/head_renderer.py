@@ -73,7 +73,14 @@ class _Buffers:
 class HeadRenderer:
     """Draws heads of given portraits. Not for several threads at once; each takes its own."""
 
-    def __init__(self, portraits: Sequence[PortraitAsset], size_px: int = 256) -> None:
+    def __init__(
+        self,
+        portraits: Sequence[PortraitAsset],
+        size_px: int = 256,
+        photos: Sequence[UInt8[Array, "_h _w 3"]] = (),
+    ) -> None:
+        """photos: without a face, for backgrounds, beside the portraits' own."""
+        self._photos = photos
         self.portraits = {portrait.person: portrait for portrait in portraits}
         self.head = load_open_head()
         self.size_px = size_px
@@ -119,7 +126,9 @@ class HeadRenderer:
         t = scene.R_cam_from_head @ t_head + scene.t_cam_from_head_m
         camera = self._camera(landmarks @ R.T + t)
         b = self._buffers
-        b.image[:] = sample_background(self._list, self._face_boxes, self.size_px, rng)
+        b.image[:] = sample_background(
+            self._list, self._face_boxes, self.size_px, rng, self._photos
+        )
         b.nearest[:] = 0
         is_face = scene.negative is None
         mask = np.zeros((self.size_px, self.size_px), bool)

@@ -170,9 +170,10 @@ def sample_scene(
     hair = sample_hair(rng, other.hair_rgb if rng.random() < 0.6 else portrait.hair_rgb)
     negative: NegativeKind | None = None
     if rng.random() < config.negatives:
-        negative = ("background", "back of a head", "things")[rng.choice(3, p=[0.45, 0.4, 0.15])]
+        negative = ("background", "back of a head", "things")[rng.choice(3, p=[0.45, 0.35, 0.2])]
         if negative == "back of a head":
-            angles = rng.uniform(128, 232), rng.normal(0, 25), rng.normal(0, 25)
+            # from the side to here some of a cheek shows: neither a face nor none
+            angles = rng.uniform(150, 210), rng.normal(0, 25), rng.normal(0, 25)
             R = to_ray(t) @ matrix_from_ypr_300wlp(*map(float, angles))
     gaze = rng.normal(0, [14.0, 9.0]).clip(-35, 35)
     eyes = gaze + rng.normal(0, 1.0, (2, 2)) if rng.random() < 0.4 else np.zeros((2, 2))
