@@ -21,8 +21,9 @@ from demo_app.evaluation.faces import (
 )
 from models.geometry.cameras import camera_from_horizontal_fov
 from viewer.datasets.biwi import read_biwi
+from viewer.datasets.registry import DATASET_INFOS, open_dataset
 from viewer.datasets.sample import Sample
-from viewer.datasets.three_hundred_w_lp import read_300w_lp
+from viewer.datasets.weak_perspective import holds_aflw2000
 
 Array = np.ndarray
 
@@ -65,8 +66,9 @@ NOTES = (
 
 
 def read_labelled(root: Path) -> Iterator[Sample]:
-    """Samples of a folder: BIWI where an rgb.cal lies below it, otherwise 300W-LP or AFLW2000.
+    """Samples of a folder: BIWI where an rgb.cal lies below it, otherwise AFLW2000 or 300W-LP.
 
+    300W-LP is read as its files.txt says, or to 99 degrees.
     Raises: EvaluationError if the folder is not there; DatasetError.
     """
     if not root.is_dir():
@@ -74,7 +76,8 @@ def read_labelled(root: Path) -> Iterator[Sample]:
     if next(root.rglob("rgb.cal"), None) is not None:
         yield from read_biwi(root)
     else:
-        yield from read_300w_lp(root)
+        dataset = open_dataset("aflw2000" if holds_aflw2000(root) else "300w-lp", root)
+        yield from map(dataset.read, dataset.list_samples().keys)
 
 
 @dataclass
@@ -119,7 +122,8 @@ def evaluate_labelled(
             chosen = np.linspace(0, len(samples) - 1, count).round().astype(int)
             samples = [samples[i] for i in chosen]
         for i, sample in enumerate(samples, start=1):
-            collected = sets.setdefault(sample.dataset, _Collected())
+            title = DATASET_INFOS[sample.dataset].title
+            collected = sets.setdefault(title, _Collected())
             _look_at(sample, columns, detect, collected)
             progress(i, len(samples), f"samples of {folder}")
     return Labelled(

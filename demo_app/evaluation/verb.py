@@ -57,7 +57,7 @@ class Evaluate:
     def run(self) -> int:
         from viewer.datasets.sample import UnreadablePictureError
         from viewer.datasets.synthetic_format import SyntheticDataError
-        from viewer.datasets.three_hundred_w_lp import DatasetError
+        from viewer.datasets.source import DatasetError
 
         known = (
             CheckpointError,

@@ -8,129 +8,132 @@ different calibrations, so each one's own file is read. BIWI's head centre is no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
 from models.geometry.boxes import bounding_box_xyxy
-from models.geometry.cameras import Camera, CameraError
 from models.geometry.conventions import BIWI_ORIGIN_HEAD_MM
-from models.geometry.rotations import nearest_rotation
+from viewer.datasets.biwi_box_file import BoxFile, box_of_points, read_boxes
+from viewer.datasets.biwi_detail import BiwiFrame, biwi_detail
+from viewer.datasets.biwi_files import read_calibration, read_pose, read_scan
+from viewer.datasets.biwi_layout import (
+    PICTURES,
+    POSE,
+    BiwiLayout,
+    find_layout,
+    frame_number,
+)
+from viewer.datasets.biwi_listing import list_frames
+from viewer.datasets.protocols import biwi_person
+from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.three_hundred_w_lp import DatasetError
+from viewer.datasets.source import DatasetError, Listing, SampleDetail
 
-Array = np.ndarray
-
-OPENCV_PIXEL = 0.5
-"""A calibration's first pixel has its centre at 0, ours at 0.5."""
-
-PERSON_OF_SEQUENCE = {15: 3, 18: 5, 21: 2, 22: 7}
-"""Sequences that show a person again, and the sequence that showed that person first."""
+_KEY = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/(frame_\d{1,9})")
 
 
-@dataclass(frozen=True)
-class _RgbCamera:
-    camera: Camera
-    R_rgb_from_depth: Float[Array, "3 3"]
-    t_rgb_from_depth_mm: Float[Array, "3"]
+class Biwi:
+    """BIWI in any of its layouts; see `viewer.datasets.source.AnnotatedDataset`.
+
+    The sample's pose is the calibrated one, in the RGB camera. Its box is that of the box file's
+    points where there are any, otherwise the extent of the projected scan.
+    """
+
+    info = DATASET_INFOS["biwi"]
+
+    def __init__(self, root: Path | str, box_file: Path | None = None) -> None:
+        """box_file: instead of the annot_mtcnn_fan.pkl below the root."""
+        self.root, self._box_file = Path(root), box_file
+
+    @cached_property
+    def layout(self) -> BiwiLayout:
+        """Where the parts lie. Raises: DatasetError where there is no BIWI."""
+        return find_layout(self.root)
+
+    def list_samples(self, limit: int | None = None) -> Listing:
+        """Raises: DatasetError where there is no BIWI."""
+        return list_frames(self.root, self.layout, self._box_path, limit)
+
+    def read(self, key: str) -> Sample:
+        """Raises: DatasetError."""
+        return self._frame(key).sample
+
+    def detail(self, key: str) -> SampleDetail:
+        """Raises: DatasetError."""
+        return biwi_detail(self._frame(key), self.layout)
+
+    def scan_paths(self) -> dict[str, Path]:
+        """Sequence -> its NN.obj, where there is one."""
+        paths = {name: self.layout.scan_path(name) for name in self.layout.sequences}
+        return {name: path for name, path in paths.items() if path.is_file()}
+
+    @property
+    def _box_path(self) -> Path | None:
+        return self._box_file or self.layout.box_file
+
+    def _frame(self, key: str) -> BiwiFrame:
+        sequence, stem = self._parts(key)
+        folder, scan_path = self.layout.frames / sequence, self.layout.scan_path(sequence)
+        rgb = read_calibration(folder / "rgb.cal")
+        pose = read_pose(folder / f"{stem}_{POSE}")
+        R = rgb.R_cam_from_depth @ pose.R_depth_from_head
+        centre_mm = rgb.R_cam_from_depth @ pose.centre_mm + rgb.t_cam_from_depth_mm
+        scan, boxes = read_scan(scan_path) if scan_path.is_file() else None, self._boxes()
+        box = None if boxes is None else boxes.points_px.get(key)
+        if box is not None:
+            box = box_of_points(box)
+        elif scan is not None:
+            box = bounding_box_xyxy(rgb.camera.project(scan.vertices_mm @ R.T + centre_mm))
+        sample = Sample(
+            dataset=self.info.name,
+            key=key,
+            group=biwi_person(sequence),
+            image=self._picture(folder, stem),
+            camera=rgb.camera,
+            R_cam_from_head=R,
+            t_cam_from_head_mm=centre_mm - R @ BIWI_ORIGIN_HEAD_MM,
+            landmarks_68_px=None,
+            box_xyxy_px=box,
+            subject=biwi_person(sequence),
+            sequence=sequence,
+            frame=frame_number(stem),
+        )
+        return BiwiFrame(sample, stem, rgb, pose, centre_mm, scan, boxes)
+
+    def _parts(self, key: str) -> tuple[str, str]:
+        """Sequence and stem; nothing outside the sequences can be asked for."""
+        match = _KEY.fullmatch(key)
+        if match is None or match[1] not in self.layout.sequences:
+            raise DatasetError(f"BIWI in {self.root} has no sample {key[:80]!r}.")
+        if not (self.layout.frames / f"{key}_{POSE}").is_file():
+            raise DatasetError(f"BIWI in {self.root} has no sample {key}: no {POSE}.")
+        return match[1], match[2]
+
+    @staticmethod
+    def _picture(folder: Path, stem: str) -> Path:
+        paths = [folder / f"{stem}_{ending}" for ending in PICTURES]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def _boxes(self) -> BoxFile | None:
+        """None too where the file cannot be used: the listing says so."""
+        try:
+            return None if self._box_path is None else read_boxes(self._box_path)
+        except DatasetError:
+            return None
 
 
 def read_biwi(root: Path | str) -> Iterator[Sample]:
-    """Every frame with picture and pose below the folder, sequences and frames in order.
+    """Every frame with picture and pose, sequences and frames in order.
 
     root: any folder that holds sequences (folders with an rgb.cal), at any depth.
     Raises: DatasetError for a folder without a frame, or a damaged file.
     """
-    found = False
-    for calibration in sorted(Path(root).rglob("rgb.cal")):
-        rgb, sequence = _read_calibration(calibration), calibration.parent
-        vertices_mm = _read_vertices(sequence.parent / f"{sequence.name}.obj")
-        for pose in sorted(sequence.glob("frame_*_pose.txt")):
-            image = _picture_of(pose)
-            if image is not None:
-                found = True
-                yield _sample(sequence, pose, image, rgb, vertices_mm)
-    if not found:
-        raise DatasetError(f"{root} has no frame of BIWI: frame_*_rgb.png, _pose.txt and rgb.cal.")
-
-
-def _sample(
-    sequence: Path,
-    pose: Path,
-    image: Path,
-    rgb: _RgbCamera,
-    vertices_mm: Float[Array, "v 3"] | None,
-) -> Sample:
-    numbers = _read_numbers(pose, 12)
-    R = rgb.R_rgb_from_depth @ nearest_rotation(numbers[:9].reshape(3, 3))
-    centre_mm = rgb.R_rgb_from_depth @ numbers[9:12] + rgb.t_rgb_from_depth_mm
-    box = None
-    if vertices_mm is not None:
-        box = bounding_box_xyxy(rgb.camera.project(vertices_mm @ R.T + centre_mm))
-    return Sample(
-        dataset="BIWI",
-        key=f"{sequence.name}/{pose.stem.removesuffix('_pose')}",
-        group=person_of(sequence.name),
-        image=image,
-        camera=rgb.camera,
-        R_cam_from_head=R,
-        t_cam_from_head_mm=centre_mm - R @ BIWI_ORIGIN_HEAD_MM,
-        landmarks_68_px=None,
-        box_xyxy_px=box,
-    )
-
-
-def person_of(sequence: str) -> str:
-    """A name for the person of a sequence, "01" to "24"; four of them show somebody again."""
-    if not sequence.isdigit():
-        return sequence
-    number = int(sequence)
-    return f"{PERSON_OF_SEQUENCE.get(number, number):02d}"
-
-
-def _read_calibration(path: Path) -> _RgbCamera:
-    """K, distortion (zeros), R, T, size; an identity where the camera is."""
-    numbers = _read_numbers(path, 27)
-    K = numbers[:9].reshape(3, 3).copy()
-    K[:2, 2] += OPENCV_PIXEL
-    try:
-        size_wh_px = (int(numbers[25]), int(numbers[26]))
-        camera = Camera(K, size_wh_px, "BIWI's rgb.cal")
-    except CameraError as error:
-        raise DatasetError(f"{path} holds no camera: {error}") from error
-    return _RgbCamera(camera, nearest_rotation(numbers[13:22].reshape(3, 3)), numbers[22:25])
-
-
-def _read_numbers(path: Path, at_least: int) -> Float[Array, "n"]:
-    try:
-        numbers = np.array(path.read_text(encoding="ascii").split(), np.float64)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}.") from error
-    if len(numbers) < at_least or not np.isfinite(numbers).all():
-        raise DatasetError(f"{path} has {len(numbers)} numbers; {at_least} finite ones are needed.")
-    return numbers
-
-
-def _read_vertices(path: Path) -> Float[Array, "v 3"] | None:
-    """Of the person's scan, in millimetres around BIWI's head centre; None if it is not there."""
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    try:
-        rows = [line.split()[1:4] for line in lines if line.startswith("v ")]
-        vertices = np.array(rows, np.float64).reshape(-1, 3)
-    except ValueError as error:
-        raise DatasetError(f"{path} is damaged: {error}.") from error
-    return vertices if len(vertices) else None
-
-
-def _picture_of(pose: Path) -> Path | None:
-    """Official frames are PNG, a common copy has JPEG."""
-    stem = pose.name.removesuffix("pose.txt")
-    for ending in ("rgb.png", "rgb.jpg"):
-        if (pose.parent / (stem + ending)).is_file():
-            return pose.parent / (stem + ending)
-    return None
+    dataset = Biwi(root)
+    listing = dataset.list_samples()
+    if not listing.keys:
+        first = f" {listing.problems[0].file}: {listing.problems[0].reason}."
+        raise DatasetError(f"{root} has no frame of BIWI that can be used.{first}")
+    for key in listing.keys:
+        yield dataset.read(key)

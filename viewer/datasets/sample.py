@@ -22,21 +22,28 @@ class UnreadablePictureError(ValueError):
 class Sample:
     """What a data set says about one head of one picture; None: the data set does not say.
 
-    dataset: its name. key: unique in the data set. group: the person or the photo, which a split
-    into training and test may not cut.
-    image: a file, or the bytes of one.
+    dataset: its name in `viewer.datasets.registry`. key: unique in the data set, printable, with
+    "/" between its parts. group: the person or the photo, which a split into training and test may
+    not cut.
+    image: a file, or the bytes of one; None: the data set has a mesh and no picture.
     landmarks_68_px: iBUG's order (0 at image left of a frontal face).
+    split, subject, sequence: as the data set names them, "" where it has none. frame: the number
+    in the sequence.
     """
 
     dataset: str
     key: str
     group: str
-    image: Path | bytes
+    image: Path | bytes | None
     camera: Camera | None
     R_cam_from_head: Float[Array, "3 3"] | None
     t_cam_from_head_mm: Float[Array, "3"] | None
     landmarks_68_px: Float[Array, "68 2"] | None
     box_xyxy_px: Float[Array, "4"] | None
+    split: str = ""
+    subject: str = ""
+    sequence: str = ""
+    frame: int | None = None
 
     def read_image_rgb(self) -> UInt8[Array, "h w 3"]:
         """The picture as stored: labels are about these pixels, so an EXIF rotation is ignored.
@@ -44,6 +51,8 @@ class Sample:
         Raises: UnreadablePictureError.
         """
         encoded = self.image
+        if encoded is None:
+            raise UnreadablePictureError(f"{self.dataset}/{self.key} has no picture.")
         if isinstance(encoded, Path):
             if not encoded.is_file():
                 raise UnreadablePictureError(f"{self.dataset}/{self.key}: no file {encoded}.")

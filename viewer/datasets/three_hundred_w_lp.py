@@ -1,64 +1,140 @@
-"""300W-LP and AFLW2000-3D: pairs of NAME.jpg and NAME.mat, rotations without a metric translation.
+"""300W-LP: pairs of NAME.jpg and NAME.mat in folders by origin, mirrored twins in `*_Flip` folders.
 
-Zhu et al. 2016. Pose_Para holds pitch, yaw, roll in radians about the Basel face model's axes (x
-right, y up, z to the camera): R_bfm = Rx(-pitch) Ry(-yaw) Rz(-roll); in OpenCV's axes this is
-exactly the project's own Rx(-pitch) Ry(yaw) Rz(roll), and the model's neutral orientation is that
-of `head`. The rest of Pose_Para is in pixels: no camera, no distance.
+Zhu et al. 2016; the labels are explained in `viewer.datasets.weak_perspective`. A name is
+SET_PHOTO_FACE_VIEW; view 0 is the photo, later views show it turned further by a program.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from models.geometry.boxes import bounding_box_xyxy
-from models.geometry.rotations import matrix_from_ypr_300wlp
-from viewer.datasets.sample import Sample
+from viewer.datasets.file_lists import FILES_TXT, read_files_txt, within_limit
+from viewer.datasets.mat_file import read_mat
+from viewer.datasets.registry import DATASET_INFOS
+from viewer.datasets.sample import Sample, UnreadablePictureError
+from viewer.datasets.source import Listing, Problem, SampleDetail
+from viewer.datasets.weak_perspective import (
+    MIRROR_68,
+    pair_files,
+    pair_stems,
+    raw_fields,
+    read_pair,
+    read_points_px,
+    read_weak_pose,
+)
 
 Array = np.ndarray
 
-MATLAB_PIXEL = 0.5
-"""MATLAB's first pixel has its centre at 1, ours at 0.5."""
+FLIP = "_Flip"
 
-_VIEW = re.compile(r"_\d+$")
-# What SciPy's reader raises on damaged files, found by feeding it such files.
-_MAT_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    zlib.error,
-    MatReadError,
-)
+_VIEW = re.compile(r"_(\d+)$")
 
 
-class DatasetError(ValueError):
-    """A file of the data set cannot be used; the message names it."""
+@dataclass(frozen=True)
+class ThreeHundredWLp:
+    """300W-LP, or a part of it, in a folder. Keys are paths without ending: "AFW/AFW_1_1_0"."""
 
+    root: Path
 
-def read_300w_lp(root: Path | str) -> Iterator[Sample]:
-    """Every pair below the folder, sorted by path; either data set, or parts of them.
+    info = DATASET_INFOS["300w-lp"]
 
-    Raises: DatasetError for a folder without a pair, or a damaged .mat file.
-    """
-    root, found = Path(root), False
-    for mat in sorted(root.rglob("*.mat")):
-        image = mat.with_suffix(".jpg")
-        if image.is_file():
-            found = True
-            yield _sample(root, mat, image)
-    if not found:
-        raise DatasetError(f"{root} has no pair of NAME.jpg and NAME.mat.")
+    def list_samples(self, limit: int | None = None) -> Listing:
+        """The lines of files.txt in their order; without one all pairs, sorted, whose angles are
+        at most 99 degrees, for which every label file is opened.
+
+        A sample without its picture is listed, and named among the problems.
+        Raises: DatasetError for a folder without a pair.
+        """
+        if (self.root / FILES_TXT).is_file():
+            note = f"{FILES_TXT} says which samples there are."
+            stems, problems = read_files_txt(self.root)
+        else:
+            note = (
+                f"There is no {FILES_TXT}: all pairs, sorted, whose angles are at most 99 degrees "
+                "(`write-filelist` writes it)."
+            )
+            stems, problems = within_limit(self.root, pair_stems(self.root)), []
+        files_of: dict[str, tuple[str, ...]] = {}
+        for found in stems:
+            if isinstance(found, Problem):
+                problems.append(found)
+                continue
+            if len(files_of) == limit:
+                break
+            files = pair_files(self.root, found)
+            if found + ".mat" not in files:
+                problems.append(Problem(found + ".mat", "The label file is missing."))
+                continue
+            if found + ".jpg" not in files:
+                problems.append(Problem(found + ".jpg", "The picture is missing."))
+            files_of[found] = files
+        return Listing(tuple(files_of), tuple(problems), (note,), files_of)
+
+    def read(self, key: str) -> Sample:
+        """One sample. Raises: DatasetError."""
+        return self._sample(key, *read_pair(self.root, key))
+
+    def detail(self, key: str) -> SampleDetail:
+        """One sample with the landmarks beside it and all its fields. Raises: DatasetError."""
+        labels, mat = read_pair(self.root, key)
+        sample = self._sample(key, labels, mat)
+        points_px, raw, notes = self._landmark_file(sample)
+        view = _VIEW.search(key)
+        if view and int(view[1]) > 0:
+            notes.append(f"View {view[1]}: the photo turned further by a program.")
+        return SampleDetail(
+            sample=sample,
+            points_px=points_px,
+            raw=raw_fields(labels, mat.name) | raw,
+            notes=tuple(notes),
+        )
+
+    def _sample(self, key: str, labels: dict[str, Array], mat: Path) -> Sample:
+        landmarks_px = read_points_px(labels, "pt2d", 68, mat)
+        view = _VIEW.search(mat.stem)
+        return Sample(
+            dataset=self.info.name,
+            key=key,
+            group=photo_of(key.replace(FLIP + "/", "/")),
+            image=mat.with_suffix(".jpg"),
+            camera=None,
+            R_cam_from_head=read_weak_pose(labels, mat).matrix(),
+            t_cam_from_head_mm=None,
+            landmarks_68_px=landmarks_px,
+            box_xyxy_px=bounding_box_xyxy(landmarks_px),
+            sequence=photo_of(key),
+            frame=int(view[1]) if view else None,
+        )
+
+    def _landmark_file(
+        self, sample: Sample
+    ) -> tuple[dict[str, Float[Array, "68 2"]], dict[str, str], list[str]]:
+        """Points, fields and notes of landmarks/SET/NAME_pts.mat; those of a twin are mirrored."""
+        own = sample.key.replace(FLIP + "/", "/")
+        path = self.root / "landmarks" / f"{own}_pts.mat"
+        file = path.relative_to(self.root).as_posix()
+        if not path.is_file():
+            return {}, {}, [f"There is no {file}."]
+        labels = read_mat(path)
+        points_px = {
+            name: read_points_px(labels, name, 68, path)
+            for name in ("pts_2d", "pts_3d")
+            if name in labels
+        }
+        if own == sample.key:
+            return points_px, raw_fields(labels, file), []
+        try:
+            width_px = sample.read_image_rgb().shape[1]
+        except UnreadablePictureError:
+            return {}, raw_fields(labels, file), ["Its landmarks need the picture's width."]
+        mirrored = {name: mirrored_68_px(points, width_px) for name, points in points_px.items()}
+        return mirrored, raw_fields(labels, file), [f"Landmarks mirrored from {file}."]
 
 
 def photo_of(stem: str) -> str:
@@ -66,26 +142,15 @@ def photo_of(stem: str) -> str:
     return _VIEW.sub("", stem)
 
 
-def _sample(root: Path, mat: Path, image: Path) -> Sample:
-    try:
-        labels = loadmat(mat, variable_names=("Pose_Para", "pt2d", "pt3d_68"))
-        pitch, yaw, roll = np.degrees(np.asarray(labels["Pose_Para"], np.float64).ravel()[:3])
-        points = np.asarray(labels["pt3d_68" if "pt3d_68" in labels else "pt2d"], np.float64)
-        if points.shape not in ((2, 68), (3, 68)) or not np.isfinite([pitch, yaw, roll]).all():
-            raise ValueError(f"landmarks {points.shape}, angles {pitch}, {yaw}, {roll}")
-    except _MAT_ERRORS as error:
-        raise DatasetError(f"{mat} is no label file of 300W-LP or AFLW2000: {error}.") from error
-    is_aflw = "pt3d_68" in labels
-    landmarks_px: Float[Array, "68 2"] = points[:2].T - MATLAB_PIXEL
-    folder = mat.parent.name.removesuffix("_Flip")
-    return Sample(
-        dataset="AFLW2000" if is_aflw else "300W-LP",
-        key=mat.relative_to(root).with_suffix("").as_posix(),
-        group=mat.stem if is_aflw else f"{folder}/{photo_of(mat.stem)}",
-        image=image,
-        camera=None,
-        R_cam_from_head=matrix_from_ypr_300wlp(float(yaw), float(pitch), float(roll)),
-        t_cam_from_head_mm=None,
-        landmarks_68_px=landmarks_px,
-        box_xyxy_px=bounding_box_xyxy(landmarks_px),
-    )
+def twin_of(key: str) -> str:
+    """The key of the mirrored sample, or of the one that a mirrored sample was made from.
+
+    "AFW/AFW_1_1_0" and "AFW_Flip/AFW_1_1_0". It need not be there.
+    """
+    folder, _, name = key.rpartition("/")
+    return f"{folder.removesuffix(FLIP) if folder.endswith(FLIP) else folder + FLIP}/{name}"
+
+
+def mirrored_68_px(points_px: Float[Array, "68 2"], width_px: int) -> Float[Array, "68 2"]:
+    """Where iBUG's landmarks are in the mirrored picture, in iBUG's order again."""
+    return points_px[MIRROR_68] * [-1.0, 1.0] + [width_px, 0.0]

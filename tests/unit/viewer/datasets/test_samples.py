@@ -16,7 +16,7 @@ from viewer.datasets.synthetic_format import read_info
 SAMPLES = Path(__file__).resolve().parents[4] / "assets" / "samples" / "synthetic"
 
 
-@pytest.mark.parametrize(("name", "count"), [("train", 100), ("validation", 100), ("painted", 60)])
+@pytest.mark.parametrize(("name", "count"), [("train", 32), ("validation", 32), ("painted", 32)])
 def test_every_picture_has_its_labels(name: str, count: int) -> None:
     heads, model = SyntheticDataset(SAMPLES / name), load_open_head()
     assert len(heads) == count
