@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import re
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -91,36 +93,78 @@ def _from_buffer(
     return np.frombuffer(data, dtype).reshape(shape, order=order).copy(order).view(PickledArray)
 
 
-_STAND_INS = {
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How Python 3 writes bytes for Python 2; other encodings of the real function may grow."""
+    if encoding not in ("latin1", "latin-1"):
+        raise UnsafePickleError(f"text in the encoding {encoding[:20]!r}, which is not read here")
+    return text.encode("latin1")
+
+
+_STAND_INS: dict[str, object] = {
     "numpy.ndarray": PickledArray,
     "numpy.dtype": _PickledDtype,
     "numpy._core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _from_buffer,
+    "_codecs.encode": _encode,
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, allowed: Set[str], encoding: str) -> None:
+    def __init__(
+        self,
+        file: io.BufferedIOBase,
+        allowed: Set[str],
+        encoding: str,
+        stand_ins: Mapping[str, object],
+        outside: Callable[[object], object] | None,
+    ) -> None:
         super().__init__(file, encoding=encoding)
-        self._allowed = allowed
+        self._allowed, self._stand_ins = allowed, _STAND_INS | dict(stand_ins)
+        self._outside = outside
 
     def find_class(self, module: str, name: str) -> object:
         if module.startswith("numpy.core."):
             module = "numpy._core." + module.removeprefix("numpy.core.")
         full = f"{module}.{name}"
+        if full in self._stand_ins and (full in self._allowed or full not in _STAND_INS):
+            return self._stand_ins[full]
         if full not in self._allowed:
             raise UnsafePickleError(f"{full}, which is not allowed in this kind of file")
-        return _STAND_INS.get(full) or super().find_class(module, name)
+        return super().find_class(module, name)
 
     def persistent_load(self, pid: object) -> object:
-        raise UnsafePickleError("objects outside the file")
+        if self._outside is None:
+            raise UnsafePickleError("objects outside the file")
+        return self._outside(pid)
 
 
-def read_pickle(path: Path | str, allowed: Set[str], *, encoding: str = "ASCII") -> object:
+# What the standard library's unpickler raises on damaged files.
+_PICKLE_ERRORS = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def read_pickle(
+    path: Path | str,
+    allowed: Set[str],
+    *,
+    encoding: str = "ASCII",
+    stand_ins: Mapping[str, object] | None = None,
+) -> object:
     """The object in a pickle file that names nothing but `allowed` ("module.name" each).
 
     encoding: of Python 2 strings; "latin1" for arrays pickled by Python 2.
+    stand_ins: what is used in place of more names; these are allowed too, and never imported.
     Raises: UnsafePickleError if it names anything else, is no pickle, is cut short, or is larger
         than 1 GiB. FileNotFoundError if there is no such file.
     """
@@ -128,25 +172,87 @@ def read_pickle(path: Path | str, allowed: Set[str], *, encoding: str = "ASCII")
     if path.stat().st_size > MAX_PICKLE_BYTES:
         raise UnsafePickleError(f"{path} is larger than 1 GiB and was not opened.")
     with path.open("rb") as file:
-        try:
-            return _Unpickler(file, allowed, encoding).load()
-        except UnsafePickleError as error:
-            raise UnsafePickleError(
-                f"{path} was not opened: it wants to load {error}. It may be damaged, or made to "
-                "run code on this computer."
-            ) from error
-        except (
-            pickle.UnpicklingError,
-            ArithmeticError,
-            AttributeError,
-            EOFError,
-            ImportError,
-            LookupError,
-            MemoryError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise UnsafePickleError(
-                f"{path} is not a readable pickle ({type(error).__name__}). It may be cut short or "
-                "another kind of file; get it again."
-            ) from error
+        return load_pickle(file, allowed, path, encoding=encoding, stand_ins=stand_ins)
+
+
+def load_pickle(
+    file: io.BufferedIOBase,
+    allowed: Set[str],
+    what: object,
+    *,
+    encoding: str = "ASCII",
+    stand_ins: Mapping[str, object] | None = None,
+    outside: Callable[[object], object] | None = None,
+) -> object:
+    """The next object of a seekable stream, as `read_pickle`; the stream is left behind it.
+
+    what: the file, for messages. outside: gives the objects that the pickle only refers to.
+    """
+    try:
+        _check_memo(file)
+        return _Unpickler(file, allowed, encoding, stand_ins or {}, outside).load()
+    except UnsafePickleError as error:
+        raise UnsafePickleError(
+            f"{what} was not opened: it wants to load {error}. It may be damaged, or made to "
+            "run code on this computer."
+        ) from error
+    except _PICKLE_ERRORS as error:
+        raise UnsafePickleError(
+            f"{what} is not a readable pickle ({type(error).__name__}). It may be cut short or "
+            "another kind of file; get it again."
+        ) from error
+
+
+def _check_memo(file: io.BufferedIOBase) -> None:
+    """A few bytes may name memo place 4,000,000,000, and the standard unpickler makes room."""
+    start, puts = file.tell(), 0
+    for name, argument in _operations(file):
+        if name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            puts += 1
+            if argument > 4 * puts + 1024:
+                raise UnsafePickleError("a list of objects far longer than the file")
+    file.seek(start)
+
+
+def _operations(file: io.BufferedIOBase) -> Iterator[tuple[str, object]]:
+    """As pickletools.genops, which does not read Python 2's strings of bytes beyond ASCII."""
+    name = ""
+    while name != "STOP":
+        code = file.read(1).decode("latin1")
+        if code not in pickletools.code2op:
+            raise pickle.UnpicklingError("no operation" if code else "cut short")
+        operation = pickletools.code2op[code]
+        name = operation.name
+        if name == "STRING":
+            yield name, file.readline()
+        else:
+            yield name, operation.arg.reader(file) if operation.arg else None
+
+
+def read_npy(data: bytes, allowed: Set[str], what: object, **options: object) -> np.ndarray:
+    """The array of a .npy file's bytes; one of objects is a pickle, read as `load_pickle` does.
+
+    what: the file, for messages. options: as `load_pickle`.
+    Raises: UnsafePickleError for damaged bytes, sizes that are not those of the bytes, and names
+        that are not allowed.
+    """
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, is_fortran, dtype = read_header(file)
+    except (LookupError, ValueError, SyntaxError, TypeError, EOFError) as error:
+        raise UnsafePickleError(f"{what} is not a readable .npy array ({error}).") from error
+    if dtype.hasobject:
+        array = load_pickle(file, allowed, what, **options)
+        if not isinstance(array, np.ndarray) or array.shape != shape:
+            raise UnsafePickleError(f"{what} does not hold the array that its header promises.")
+        return array
+    start = file.tell()
+    if math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise UnsafePickleError(f"{what} holds {len(data) - start} bytes; {shape} {dtype} differs.")
+    flat = np.frombuffer(data, dtype, offset=start)
+    return flat.reshape(shape, order="F" if is_fortran else "C").copy()

@@ -1,0 +1,210 @@
+"""FLAME's skinning against an independent one with 4x4 matrices and SciPy, and its gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from models.flame.assets import load_open_head
+from models.flame.flame_files import FlameModel, flame_model_from_open_head
+from models.flame.flame_landmarks import (
+    HeadLandmarks,
+    landmarks_of_open_head,
+    read_landmark_embedding,
+)
+from models.flame.layer import FlameLayer, rotations_from_vectors
+
+V, S, E, J = 25, 6, 4, 5
+
+
+def small_model(seed: int = 0) -> FlameModel:
+    rng = np.random.default_rng(seed)
+    return FlameModel(
+        name="made by the test",
+        template_vertices_m=rng.normal(size=(V, 3)),
+        triangles=rng.integers(0, V, (20, 3)),
+        shape_directions_m=rng.normal(size=(S, V, 3)),
+        expression_directions_m=rng.normal(size=(E, V, 3)),
+        pose_directions_m=0.3 * rng.normal(size=(9 * (J - 1), V, 3)),
+        joint_names=("root", "neck", "jaw", "eye_l", "eye_r"),
+        joint_parents=np.array([-1, 0, 1, 1, 1]),
+        joint_regressor=rng.dirichlet(np.ones(V), J),
+        skinning_weights=rng.dirichlet(np.ones(J), V),
+    )
+
+
+def independent(model: FlameModel, shape: np.ndarray, expr: np.ndarray, pose: np.ndarray):
+    """One head, vertex by vertex, in homogeneous coordinates; joint after joint from the leaves."""
+    v = model.template_vertices_m.copy()
+    for k, weight in enumerate(shape):
+        v = v + weight * model.shape_directions_m[k]
+    for k, weight in enumerate(expr):
+        v = v + weight * model.expression_directions_m[k]
+    joints = model.joint_regressor @ v
+    turns = Rotation.from_rotvec(pose)
+    entry = 0
+    for k in range(1, len(joints)):
+        difference = turns[k].as_matrix() - np.eye(3)
+        for row in range(3):
+            for column in range(3):
+                v = v + difference[row, column] * model.pose_directions_m[entry]
+                entry += 1
+    transforms = []
+    for k in range(len(joints)):
+        total, joint = np.eye(4), k
+        while joint != -1:
+            about = np.eye(4)
+            about[:3, :3] = turns[joint].as_matrix()
+            about[:3, 3] = joints[joint] - turns[joint].apply(joints[joint])
+            total, joint = about @ total, model.joint_parents[joint]
+        transforms.append(total)
+    blended = np.einsum("vj,jab->vab", model.skinning_weights, np.array(transforms))
+    return np.einsum("vab,vb->va", blended, np.column_stack([v, np.ones(len(v))]))[:, :3]
+
+
+def test_against_an_independent_implementation() -> None:
+    rng, model = np.random.default_rng(3), small_model()
+    layer = FlameLayer(model, dtype=torch.float64)
+    shape, expr = rng.normal(size=(7, S)), rng.normal(size=(7, E))
+    pose = rng.normal(size=(7, J, 3))
+    pose[0] = 0.0
+    found = layer(*(torch.tensor(a) for a in (shape, expr, pose)))
+    for k in range(7):
+        wanted = independent(model, shape[k], expr[k], pose[k])
+        assert np.abs(found.vertices_m[k].numpy() - wanted).max() < 1e-12
+    R = found.R_model_from_joint[:, 4].numpy()
+    chain = [Rotation.from_rotvec(pose[:, k]) for k in (0, 1, 4)]
+    assert np.allclose(R, (chain[0] * chain[1] * chain[2]).as_matrix(), atol=1e-12)
+
+
+def test_a_whole_turn_moves_the_head_about_its_root() -> None:
+    model, pose = small_model(), torch.zeros(1, J, 3, dtype=torch.float64)
+    layer = FlameLayer(model, dtype=torch.float64)
+    still = layer(torch.zeros(1, S, dtype=torch.float64))
+    pose[0, 0] = torch.tensor([0.1, -0.7, 0.3])
+    turned = layer(torch.zeros(1, S, dtype=torch.float64), pose_rad=pose)
+    R = Rotation.from_rotvec(pose[0, 0].numpy())
+    root = still.joints_m[0, 0].numpy()
+    wanted = R.apply(still.vertices_m[0].numpy() - root) + root
+    assert np.abs(turned.vertices_m[0].numpy() - wanted).max() < 1e-12
+
+
+def test_gradients_also_at_the_neutral_pose() -> None:
+    layer = FlameLayer(small_model(), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for scale in (0.0, 0.5):
+        inputs = [
+            (scale * torch.randn(2, *size, generator=generator, dtype=torch.float64))
+            for size in ((S,), (E,), (J, 3))
+        ]
+        for tensor in inputs:
+            tensor.requires_grad_()
+        assert torch.autograd.gradcheck(lambda *a: layer(*a).vertices_m, inputs)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, np.pi, 6.0])
+def test_rotations(angle: float) -> None:
+    vector = angle * np.array([0.6, -0.64, 0.48])
+    wanted = Rotation.from_rotvec(vector).as_matrix()
+    assert np.abs(rotations_from_vectors(torch.tensor(vector)).numpy() - wanted).max() < 1e-13
+
+
+def test_fewer_coefficients_are_padded_and_more_refused() -> None:
+    layer = FlameLayer(small_model(), dtype=torch.float64)
+    few = torch.tensor([[0.5, -1.0]], dtype=torch.float64)
+    whole = torch.zeros(1, S, dtype=torch.float64)
+    whole[0, :2] = few
+    assert torch.equal(layer(few).vertices_m, layer(whole).vertices_m)
+    with pytest.raises(ValueError, match="7 identity and 0 expression"):
+        layer(torch.zeros(1, 7, dtype=torch.float64))
+    with pytest.raises(ValueError, match="5 rotation vectors"):
+        layer(whole, pose_rad=torch.zeros(1, 4, 3, dtype=torch.float64))
+
+
+def test_the_outline_follows_a_turned_head() -> None:
+    """Row y for y degrees to the left, 39 + y to the right, whichever joints turn the face."""
+    rng, model = np.random.default_rng(5), small_model()
+    ids = rng.integers(0, V, (79, 17, 3))
+    weights = rng.dirichlet(np.ones(3), (79, 17))
+    table = HeadLandmarks(ids[0, [0] * 68], weights[0, [0] * 68], ids, weights)
+    layer = FlameLayer(model, table, torch.float64)
+    turns_deg = [0, 0.4, 12.6, 39, 80, -0.6, -12.4, -39, -80]
+    rows = [0, 0, 13, 39, 39, 40, 51, 78, 78]
+    for joints in ((0,), (1,), (0, 1)):
+        pose = torch.zeros(len(turns_deg), J, 3, dtype=torch.float64)
+        for joint in joints:
+            pose[:, joint, 1] = torch.deg2rad(torch.tensor(turns_deg)) / len(joints)
+        heads = layer(torch.zeros(len(turns_deg), S, dtype=torch.float64), pose_rad=pose)
+        assert layer.contour_rows(heads).tolist() == rows
+        found = layer.landmarks_68_m(heads, follow_outline=True)
+        for k, row in enumerate(rows):
+            corners = heads.vertices_m[k].numpy()[ids[row]]
+            wanted = (corners * weights[row][..., None]).sum(1)
+            assert np.allclose(found[k, :17].numpy(), wanted, atol=1e-12)
+        static = layer.landmarks_68_m(heads)
+        assert torch.equal(found[:, 17:], static[:, 17:])
+    jaw = torch.zeros(1, J, 3, dtype=torch.float64)
+    jaw[0, 2, 1] = 0.5
+    assert layer.contour_rows(layer(torch.zeros(1, S).double(), pose_rad=jaw)).tolist() == [0]
+
+
+def test_the_open_head_through_the_same_layer() -> None:
+    head = load_open_head()
+    layer = FlameLayer(
+        flame_model_from_open_head(head), landmarks_of_open_head(head), torch.float64
+    )
+    shape = 0.5 * head.shape_samples[3]
+    expression = np.zeros(len(head.expression_names))
+    expression[head.expression_names.index("jawOpen")] = 0.7
+    found = layer(torch.tensor(shape)[None], torch.tensor(expression)[None])
+    wanted = head.vertices_m(shape, {"jawOpen": 0.7})
+    assert np.abs(found.vertices_m[0].numpy() - wanted).max() < 1e-12
+    landmarks = layer.landmarks_68_m(found, follow_outline=True)
+    assert np.allclose(landmarks[0].numpy(), head.landmarks_68_m(wanted), atol=1e-12)
+    pose = torch.zeros(1, 5, 3, dtype=torch.float64)
+    pose[0, 3, 1] = np.radians(20)
+    turned = layer(torch.tensor(shape)[None], torch.tensor(expression)[None], pose)
+    eyes = head.with_eyes_turned(wanted, np.array([[20.0, 0], [0, 0]]))
+    ids = np.unique(head.triangles_of("eye_l"))
+    assert np.abs(turned.vertices_m[0].numpy()[ids] - eyes[ids]).max() < 1e-4, "left eye, its left"
+
+
+def test_the_real_outline_is_on_the_side_turned_away(shared_data: Path) -> None:
+    lines = (shared_data / "samples/mica/FLAME2020/head_template.obj").read_text().splitlines()
+    rows = [line.split() for line in lines]
+    vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], np.float64)
+    faces = np.array(
+        [[int(w.split("/")[0]) - 1 for w in row[1:]] for row in rows if row[:1] == ["f"]]
+    )
+    table = read_landmark_embedding(
+        shared_data / "samples/mica/FLAME2020/landmark_embedding.npy", faces
+    )
+    joint = np.zeros((J, len(vertices)))
+    joint[:, 0] = 1.0
+    weights = np.zeros((len(vertices), J))
+    weights[:, 1] = 1.0
+    model = replace(
+        small_model(),
+        template_vertices_m=vertices,
+        triangles=faces,
+        shape_directions_m=np.zeros((0, len(vertices), 3)),
+        expression_directions_m=np.zeros((0, len(vertices), 3)),
+        pose_directions_m=np.zeros((36, len(vertices), 3)),
+        joint_regressor=joint,
+        skinning_weights=weights,
+    )
+    assert model.is_flame_topology
+    layer = FlameLayer(model, table, torch.float64)
+    pose = torch.zeros(2, J, 3, dtype=torch.float64)
+    pose[:, 1, 1] = torch.deg2rad(torch.tensor([30.0, -30.0]))
+    heads = layer(torch.zeros(2, 0, dtype=torch.float64), pose_rad=pose)
+    outline = layer.landmarks_68_m(heads, follow_outline=True)[:, :17, 0]
+    static = layer.landmarks_68_m(heads)[:, :17, 0]
+    outward = (outline - static).numpy()
+    assert outward[0, 12:16].min() > 0.005, "turned left: the left outline lies farther out (+x)"
+    assert outward[1, 1:5].max() < -0.005, "turned right: the right one (-x)"
