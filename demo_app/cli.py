@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from demo_app.dataset_verbs import Check, Datasets, Index, WriteBoxes, WriteFilelist
 from demo_app.evaluation.verb import Evaluate
 from demo_app.predict_files import Format, PredictJob, predict_files
 from demo_app.training_verbs import Synthesize, Train
@@ -45,6 +46,8 @@ class Predict:
     """How --draw shows the face mesh."""
     smooth: bool = False
     """Smooth the poses of videos over time."""
+    average_mirror: bool = False
+    """Answer with the mean of what the network says of each face and of its mirror image."""
     recursive: bool = False
     """Look into the sub folders of folders."""
     device: str | None = None
@@ -67,6 +70,7 @@ class Predict:
             draw=self.draw,
             mesh=self.mesh,
             smooth=self.smooth,
+            average_mirror=self.average_mirror,
             recursive=self.recursive,
             device=self.device,
         )
@@ -96,8 +100,9 @@ class Demo:
 class Benchmark:
     """Measure speed; the last line printed is one JSON object."""
 
-    name: tyro.conf.Positional[Literal["pose", "live"]]
-    """pose: frame to pose, by stage. live: webcam to overlay in a real browser."""
+    name: tyro.conf.Positional[Literal["pose", "live", "index"]]
+    """pose: frame to pose, by stage. live: webcam to overlay in a real browser. index: questions to
+    an index of a million samples."""
     threads: int = 2
     """Processor threads that the network may use."""
 
@@ -106,6 +111,10 @@ class Benchmark:
             from demo_app.benchmarks.pose import run_pose_benchmark
 
             result = run_pose_benchmark(self.threads)
+        elif self.name == "index":
+            from demo_app.benchmarks.index import run_index_benchmark
+
+            result = run_index_benchmark(self.threads)
         else:
             from demo_app.benchmarks.live import run_live_benchmark
 
@@ -143,6 +152,11 @@ Verb = (
     | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
+    | Annotated[Datasets, tyro.conf.subcommand("datasets")]
+    | Annotated[Index, tyro.conf.subcommand("index")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[WriteFilelist, tyro.conf.subcommand("write-filelist")]
+    | Annotated[WriteBoxes, tyro.conf.subcommand("write-boxes")]
 )
 
 

@@ -156,5 +156,7 @@ def _found(info: DatasetInfo, base: Path) -> FoundDataset:
     if root is not None:
         return FoundDataset(info, root, is_bundled=False, missing="")
     missing = f"Get {info.title} from {info.link} and put it in {base / info.places[0]}."
+    if info.name == "synthetic":
+        missing = f"Make them: python -m demo_app synthesize, into {base / info.places[0]}."
     bundled = bundled_root(info.name)
     return FoundDataset(info, bundled, is_bundled=bundled is not None, missing=missing)
