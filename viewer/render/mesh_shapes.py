@@ -91,7 +91,13 @@ def lit_vertices(pose: HeadPose, triangles: Int[Array, "f 3"], colour: RGB) -> U
 
     For views from the camera's right, where the strong lamp then stands.
     """
-    vertices_cam_m = pose.vertices_cam_m()
+    return lit_points(pose.vertices_cam_m(), triangles, colour)
+
+
+def lit_points(
+    vertices_cam_m: Float[Array, "v 3"], triangles: Int[Array, "f 3"], colour: RGB
+) -> UInt8[Array, "v 3"]:
+    """The same for any mesh in a camera's frame."""
     _, flat = _facing(vertices_cam_m, triangles)
     normals = _vertex_means(flat, triangles, len(vertices_cam_m))
     hollow = _hollowness(vertices_cam_m, normals, triangles)

@@ -42,3 +42,9 @@ def test_paths_are_off_wherever_others_can_come(environment: dict[str, str]) -> 
 def test_a_port_that_is_none(port: str) -> None:
     with pytest.raises(ConfigError, match="GRADIO_SERVER_PORT"):
         AppConfig.from_environment({"GRADIO_SERVER_PORT": port})
+
+
+def test_indexes_and_flags_lie_in_the_home_folder_or_where_it_says(tmp_path: Path) -> None:
+    assert AppConfig.from_environment({}).data_dir == Path.home() / ".trg-studio"
+    assert AppConfig.from_environment({"TRG_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
+    assert AppConfig().data_dir == Path.home() / ".trg-studio"
