@@ -9,12 +9,13 @@ import gradio as gr
 from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 
+from demo_app.actions.dataset_route import build_dataset_routes
 from demo_app.actions.model_choices import banner_html
 from demo_app.config import AppConfig
 from demo_app.live.route import build_live_route
 from demo_app.services import Services
-from demo_app.tabs import pose
-from demo_app.tabs.theme import CSS_PATH, build_theme
+from demo_app.tabs import datasets, pose
+from demo_app.tabs.theme import CSS_PATHS, build_theme
 
 TITLE = "TRG Studio"
 
@@ -38,9 +39,15 @@ def build_app(services: Services) -> gr.Blocks:
                 elem_id="banner",
                 apply_default_css=False,
             )
-        with gr.Tabs(elem_classes="sections"), gr.Tab("Pose"):
-            pose_components = pose.build(services)
+        here, address = datasets.build_state()
+        with gr.Tabs(elem_classes="sections") as sections:
+            with gr.Tab("Pose", id="pose") as pose_tab:
+                pose_components = pose.build(services)
+            with gr.Tab("Datasets", id=datasets.TAB, elem_id="tab-datasets") as datasets_tab:
+                datasets_components = datasets.build(services, here, address)
         pose.connect(pose_components, banner, services)
+        datasets.connect(datasets_components, app, sections, datasets_tab, services)
+        pose_tab.select(fn=None, js="() => { window.trgDatasets.leave(); }")
 
         def on_leave(request: gr.Request) -> None:
             services.visitors.close(request.session_hash)
@@ -56,7 +63,7 @@ def launch_options(services: Services) -> dict[str, Any]:
         "server_name": config.server_name,
         "server_port": config.server_port,
         "theme": build_theme(),
-        "css_paths": [CSS_PATH],
+        "css_paths": CSS_PATHS,
         "max_file_size": f"{config.max_upload_mb}mb",
         "app_kwargs": {"routes": own_routes(services)},
         "run_history": False,
@@ -67,7 +74,7 @@ def launch_options(services: Services) -> dict[str, Any]:
 
 
 def own_routes(services: Services) -> list[BaseRoute]:
-    """The live websocket, and Plotly's script from its Python package."""
+    """The live websocket, pictures of data sets, and Plotly's script from its Python package."""
     plotly = files("plotly").joinpath("package_data", "plotly.min.js")
 
     async def plotly_script(_: object) -> FileResponse:
@@ -75,7 +82,11 @@ def own_routes(services: Services) -> list[BaseRoute]:
             str(plotly), media_type="text/javascript", headers={"cache-control": "max-age=86400"}
         )
 
-    return [build_live_route(services), Route("/studio/plotly.min.js", plotly_script)]
+    return [
+        build_live_route(services),
+        *build_dataset_routes(services),
+        Route("/studio/plotly.min.js", plotly_script),
+    ]
 
 
 def serve(config: AppConfig) -> None:

@@ -56,8 +56,8 @@ class Evaluate:
 
     def run(self) -> int:
         from viewer.datasets.sample import UnreadablePictureError
-        from viewer.datasets.synthetic_format import SyntheticDataError
         from viewer.datasets.source import DatasetError
+        from viewer.datasets.synthetic_format import SyntheticDataError
 
         known = (
             CheckpointError,

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from demo_app.actions.dataset_shelf import DatasetActionError
 from demo_app.actions.options import OptionError
 from demo_app.actions.predict_picture import NothingToDoError
 from demo_app.inference.export import ExportError
@@ -17,6 +18,8 @@ from demo_app.inference.video_reader import VideoError
 from models.geometry.cameras import CameraError
 from models.trg.checkpoints import CheckpointError
 from models.weights import UnknownModelError
+from viewer.datasets.source import DatasetError
+from viewer.index.schema import AnnotationIndexError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,8 +27,11 @@ R = TypeVar("R")
 EXPLAINED = (
     CameraError,
     CheckpointError,
+    DatasetActionError,
+    DatasetError,
     ExportError,
     ImageError,
+    AnnotationIndexError,
     NothingToDoError,
     OptionError,
     UnknownModelError,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS_PATH = Path(__file__).resolve().parent.parent / "theme" / "studio.css"
+_FOLDER = Path(__file__).resolve().parent.parent / "theme"
+CSS_PATHS = [_FOLDER / "studio.css", _FOLDER / "datasets.css"]
 
 TEXT_FONTS = [
     gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)),

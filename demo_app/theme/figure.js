@@ -40,12 +40,19 @@ function themed(layout) {
   return result;
 }
 
-let latest = 0;
+let latest = 0, listens = false;
+
+// A click on a point that says which values it stands for, of the columns that the figure's meta names.
+function pick(event) {
+  const columns = plot.layout.meta?.columns, bounds = event.points[0]?.customdata;
+  if (columns && bounds) trigger('picked', { columns: [...columns], bounds: [...bounds] });
+}
 
 async function show() {
   const mine = ++latest;
   if (!props.value) {
     if (plot.data) window.Plotly.purge(plot);
+    listens = false;
     element.dataset.ready = 'false';
     return;
   }
@@ -55,6 +62,8 @@ async function show() {
     const figure = JSON.parse(props.value);
     const settings = { responsive: true, displaylogo: false, displayModeBar: 'hover', modeBarButtonsToRemove: ['select2d', 'lasso2d'] };
     await window.Plotly.react(plot, figure.data, themed(figure.layout || {}), settings);
+    if (!listens) plot.on('plotly_click', pick);
+    listens = true;
     message.textContent = '';
     element.dataset.ready = 'true';
     element.dataset.updates = String(Number(element.dataset.updates || 0) + 1);

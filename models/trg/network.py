@@ -36,6 +36,10 @@ from models.trg.pose_algebra import (
 from models.trg.uncertainty import MIN_T_Z_M, PresenceHead, UncertaintyHead, pooled
 
 
+LAST_STEP_SCALE = 10.0
+"""Brings the last change of the pose to the size of the uncertainty head's other inputs."""
+
+
 class TrgIterate(NamedTuple):
     """The state after one round. `head` is the model's own frame, see `models.weights`."""
 
@@ -94,7 +98,7 @@ class Trg(nn.Module):
         if config.presence_head:
             self.presence_head = PresenceHead((channels[-2], channels[-1]))
         if config.uncertainty_head:
-            self.uncertainty_head = UncertaintyHead(config.hidden + 2 * channels[-1] + 9 + 3)
+            self.uncertainty_head = UncertaintyHead(config.hidden + 2 * channels[-1] + 9 + 9 + 3)
 
     def forward(
         self,
@@ -149,7 +153,9 @@ class Trg(nn.Module):
             points = iterates[-1].vertices_crop[:, self.sample_index]
             points = points.detach() if config.detach_samples else points
         if config.uncertainty_head:
-            state = torch.cat([hidden, pooled(top), pose9, box_features], 1)
+            # the last step tells how far the rounds still moved
+            step = LAST_STEP_SCALE * pose_step
+            state = torch.cat([hidden, pooled(top), pose9, step, box_features], 1)
             iterates[-1] = self._with_uncertainty(iterates[-1], state)
         return iterates
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 Array = np.ndarray
 
-PRESENCE_HIDDEN, UNCERTAINTY_HIDDEN = 64, 96
+PRESENCE_HIDDEN, UNCERTAINTY_HIDDEN = 128, 256
 ROTATION_FLOOR_RAD, T_FLOOR = 1e-3, 1e-3
 """The network never claims to be surer than this: 0.06 deg, 1 mm at a metre."""
 LOG_SIGMA_LIMIT = math.log(3.0)

@@ -73,6 +73,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
         "GRADIO_ANALYTICS_ENABLED": "False",
         "OMP_NUM_THREADS": "2",
         "TRG_MAX_LIVE": "1",
+        "TRG_DATA_DIR": str(folder / "data"),
     }
     with running.log.open("wb") as log:
         process = subprocess.Popen(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class AugmentConfig:
     """Chances and strengths; p_ is the chance that an effect is applied to a picture."""
 
-    p_roll_normal: float = 0.50
+    p_roll_normal: float = 0.58
     """Share of pictures rolled by a normally distributed angle."""
-    p_roll_any: float = 0.15
+    p_roll_any: float = 0.14
     """Share rolled by any angle; the rest is rolled uniformly within roll_wide_deg."""
     roll_normal_deg: float = 15.0
     """Standard deviation of the first share."""
