@@ -35,7 +35,6 @@ from models.trg.pose_algebra import (
 )
 from models.trg.uncertainty import MIN_T_Z_M, PresenceHead, UncertaintyHead, pooled
 
-
 LAST_STEP_SCALE = 10.0
 """Brings the last change of the pose to the size of the uncertainty head's other inputs."""
 
