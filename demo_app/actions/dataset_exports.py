@@ -44,9 +44,11 @@ LISTS: dict[str, tuple[str, Callable[[Iterable[str]], str]]] = {
 def export_formats(services: Services, data_id: str) -> tuple[tuple[str, str], ...]:
     """(label, name) for a menu: "list" only where the data set has a list format of its own."""
     info = shelf_of(services).get(data_id).info
-    own = [(f"List as {info.title} has it ({LISTS[info.name][0]})", "list")]
+    own = []
+    if info.name in LISTS:
+        own = [(f"List as {info.title} has it ({LISTS[info.name][0]})", "list")]
     return (
-        *(own if info.name in LISTS else ()),
+        *own,
         ("Table with all columns (CSV)", "csv"),
         ("Table with all columns (Parquet)", "parquet"),
         ("Pictures with the annotation drawn (ZIP)", "overlays"),

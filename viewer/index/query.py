@@ -257,9 +257,10 @@ def _sequence(tables: IndexTables, number: int | None) -> list[int]:
     if number is None:
         return []
     same = " and ".join(f"a.{column} = hot.{column}" for column in CATEGORY_COLUMNS)
+    by_frame = "" if tables.is_empty("frame") else "hot.frame nulls last, "
     sql = (
         f"select hot.n, hot.sequence from hot join hot as a on {same} where a.n = ?"
-        " order by hot.frame nulls last, hot.n"
+        f" order by {by_frame}hot.n"
     )
     found = tables.ask(sql, (number,)).fetchall()
     has_name = found and tables.names["sequence"][found[0][1]] != ""

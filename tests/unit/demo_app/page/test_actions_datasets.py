@@ -271,3 +271,8 @@ def test_a_job_that_fails_says_so() -> None:
         job = SharedJob(work, "test")
         assert job.wait(10)
         assert job.state.kind == "failed" and said in job.state.sentence
+
+
+def test_a_set_without_a_list_of_its_own_has_the_other_formats(services: Services) -> None:
+    mica = open_dataset(services, "mica").data_id
+    assert [name for _, name in export_formats(services, mica)] == ["csv", "parquet", "overlays"]

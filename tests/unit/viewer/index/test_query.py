@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from viewer.datasets.registry import bundled_root, open_dataset
 from viewer.datasets.source import Problem
+from viewer.index.build import build_index
 from viewer.index.build_table import publish
 from viewer.index.check_table import CHECKS
 from viewer.index.query import FilterError, Filters, Index, Sort
@@ -348,3 +350,15 @@ def test_problems_are_told_by_the_summary_even_without_reasons(
     assert summary.problem_count == 600 and len(summary.problems) == 500
     (tmp_path / "problems.json").write_text("{")
     assert "missing" in Index(tmp_path).summary().notes[0]
+
+
+def test_a_data_set_without_frames_has_no_neighbours(tmp_path: Path) -> None:
+    """MICA has meshes of persons and no sequence."""
+    root = bundled_root("mica")
+    build_index(open_dataset("mica", root), tmp_path / "index", workers=0)
+    index = Index(tmp_path / "index")
+    rows = index.page(Filters(), Sort(), offset=0, limit=10)
+    assert len(rows) == 5 and all(row["frame"] is None for row in rows)
+    for row in rows:
+        assert index.neighbours(row["key"]) == (None, None)
+        assert index.sequence_keys(row["key"]) == [row["key"]]
