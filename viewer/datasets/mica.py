@@ -175,7 +175,7 @@ class Mica:
         if self.flame is None:
             return [
                 "No FLAME model was found, so FLAME parameters give no mesh; put "
-                f"generic_model.pkl of FLAME 2020 into {self.root.resolve().parent / 'FLAME2020'}."
+                "generic_model.pkl of FLAME 2020 into a folder FLAME2020 beside this one."
             ]
         return [f"FLAME meshes are made with {self.flame.name} of {self.flame.parent.name}."]
 
