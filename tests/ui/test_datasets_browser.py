@@ -172,7 +172,7 @@ def test_layers_and_the_address_of_a_picture(shelf: Page) -> None:
     page.locator("#ds-layers label").first.click()
     page.wait_for_function(f"before => ({source})() !== before", arg=drawn)
     assert page.inner_text(".ds-stage-title") == key
-    assert "/work" not in drawn and ".parquet" not in drawn, "no path of this machine"
+    assert "assets" not in drawn and ".parquet" not in drawn, "no path of this machine"
     assert page.request.get(drawn).ok
     assert page.request.get(drawn.replace("key=", "key=nothing")).status == 404
 
