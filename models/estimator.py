@@ -47,6 +47,8 @@ SPREAD_SCALE_DEG, DEPTH_SPREAD_SCALE = 10.0, 0.06
 bowls do not."""
 
 MIN_CONFIDENCE = 0.5
+UPRIGHT_WITHIN_DEG, SURE_OF_ROLL = 20.0, 0.8
+"""When a followed face's next crop is turned, see `HeadPoseEstimator.roll_from_pose`."""
 MAX_IOU_OF_TWO_FACES = 0.45
 
 
@@ -274,9 +276,15 @@ class HeadPoseEstimator:
         return self.model.ray_box_of(pose.vertices_cam_m())
 
     def roll_from_pose(self, pose: HeadPose) -> float:
-        """How far the next frame's crop should take the head for turned, degrees clockwise."""
+        """How far the next frame's crop should take the head for turned, degrees clockwise.
+
+        0 near upright, where the network needs no help, and for a pose that may be wrong: a hidden
+        head must not turn the crop in which it is looked for.
+        """
         R, t = pose.R_cam_from_head[None], pose.t_cam_from_head_mm[None]
-        return -float(self.model.upright_turn_deg(R, t)[0])
+        roll_deg = -float(self.model.upright_turn_deg(R, t)[0])
+        is_sure = pose.confidence >= SURE_OF_ROLL
+        return roll_deg if is_sure and abs(roll_deg) > UPRIGHT_WITHIN_DEG else 0.0
 
     def _head_pose(
         self, seen: PosePrediction, rows: slice, camera: Camera, score: float | None

@@ -158,6 +158,7 @@ def test_a_click_on_the_density_limits_yaw_and_pitch(shelf: Page) -> None:
     x, y = page.evaluate(FULLEST_BIN)
     page.mouse.move(x - 20, y - 20)
     page.mouse.move(x, y, steps=4)
+    page.wait_for_selector("#ds-chart-density .hovertext", state="attached")
     page.mouse.click(x, y)
     _wait_for_other_keys(page, before)
     assert "yaw_deg" in page.url and "pitch_deg" in page.url

@@ -111,7 +111,7 @@ def test_old_checkpoints_go_and_another_network_is_refused(tmp_path: Path) -> No
 
 
 def test_it_learns_a_batch_by_heart(tmp_path: Path) -> None:
-    config = replace(FOUR_STEPS, steps=80, lr=1e-2, log_every=10, checkpoint_every=100)
+    config = replace(FOUR_STEPS, steps=160, lr=1e-2, log_every=10, checkpoint_every=200)
     network = small_network(dropout=0.0)
 
     def same_again(start_step: int) -> Iterator[PoseBatch]:
