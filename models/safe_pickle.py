@@ -251,6 +251,8 @@ def read_npy(data: bytes, allowed: Set[str], what: object, **options: object) ->
         if not isinstance(array, np.ndarray) or array.shape != shape:
             raise UnsafePickleError(f"{what} does not hold the array that its header promises.")
         return array
+    if not dtype.itemsize:
+        raise UnsafePickleError(f"{what} holds an array of nothing ({dtype}).")
     start = file.tell()
     if math.prod(shape) * dtype.itemsize != len(data) - start:
         raise UnsafePickleError(f"{what} holds {len(data) - start} bytes; {shape} {dtype} differs.")

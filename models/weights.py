@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from models.geometry.rotations import GL_FROM_CV, about_x
+from models.flame.open_head import T_HEAD_FROM_OPEN_HEAD
+from models.geometry.rotations import about_x
 from models.trg.bundle import read_bundle
 from models.trg.checkpoints import (
     ARRAY_LAYOUTS,
@@ -36,26 +37,14 @@ DEFAULT_MODEL = "trg-mini"
 CROP_SCALE = 1.5
 """Side of a crop relative to the extent of the mesh (mini) or landmarks (released), as trained."""
 
-
-def _head_from_model(
-    tilt_deg: float, t_m: Sequence[float], axes: Float[Array, "3 3"]
-) -> Float[Array, "4 4"]:
-    """A model's axes turned into ours, then tilted about x, then moved."""
-    T = np.eye(4)
-    T[:3, :3] = about_x(tilt_deg) @ axes
-    T[:3, 3] = t_m
-    return T
-
-
-T_HEAD_FROM_TRG = _head_from_model(0.228, (0.0, 0.0, 0.0), np.eye(3))
+T_HEAD_FROM_TRG = np.eye(4)
+T_HEAD_FROM_TRG[:3, :3] = about_x(0.228)
 """TRG's own axes are ours already and its origin is ARKit's face anchor; the tilt takes ARKit's
 mean face to the mean face of 300W-LP's model (51 inner landmarks, rigid;
 tests/unit/models/test_head_frame.py)."""
 
-T_HEAD_FROM_TRG_MINI = _head_from_model(-0.867, (0.0, 0.0025, -0.0036), GL_FROM_CV)
-"""trg-mini's own frame has x to the subject's left, y up, z out of the face. Tilt: the canonical
-face's landmarks to those of 300W-LP's model; origin: their centroid to that of ARKit's mean
-face."""
+T_HEAD_FROM_TRG_MINI = T_HEAD_FROM_OPEN_HEAD
+"""trg-mini was trained on renders of the open head, in its frame."""
 
 _RELEASED_LICENCE = (
     "Code MIT (Sungho Chun). No licence is stated for the weights; ARKitFace is for research only."
@@ -133,7 +122,7 @@ _ENTRIES = (
         name="trg-mini",
         label="trg-mini (bundled)",
         weights_file="assets/trg_mini.safetensors",
-        sha256="b4af02326583a383a405179fc8023cf1b9b7ea18de74ba851fa11bdcfaa1fb76",
+        sha256="ce75e2fb75d4f91240e4f4103123fb84a18fd861f20ff0932963b155c46c9fa5",
         config=None,
         licence="the project's; parts initialised from FaceMesh: Apache-2.0 (assets/ASSETS.md)",
         origin="the project's own: trained on renders of MakeHuman heads with CC0 portraits",

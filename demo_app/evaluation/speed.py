@@ -6,7 +6,6 @@ import importlib
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,17 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from demo_app.evaluation.faces import EvaluationError
 from models.trg.bundle import read_bundle
-from models.trg.network import Trg
-from models.trg.preprocess import normalise_crops, virtual_camera_inputs
+from models.trg.onnx_export import INPUTS, OUTPUTS, LastIterate, example_inputs, write_onnx
 
-OPSET = 17
 RUNS, WARM_UP = 200, 20
-INPUTS = ("image", "K_crop_row", "box_info")
-OUTPUTS = ("R_cam_from_model", "t_cam_from_model_m", "vertices_model_m")
 
 
 @dataclass(frozen=True)
@@ -57,48 +51,10 @@ class Speed:
     notes: tuple[str, ...] = field(default=())
 
 
-class LastIterate(nn.Module):
-    """Trg with the answer alone as output."""
-
-    def __init__(self, network: Trg) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, image: Tensor, K_crop_row: Tensor, box_info: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        last = self.network(image, K_crop_row, box_info)[-1]
-        return last.R_cam_from_head, last.t_cam_from_head_m, last.vertices_head_m
-
-
-def export_onnx(network: Trg, path: Path) -> None:
-    """A batch of one crop. Raises: EvaluationError if the `onnx` package is missing."""
-    _optional("onnx")
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            LastIterate(network).eval(),
-            example_inputs(network),
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-        )
-
-
-def example_inputs(network: Trg) -> tuple[Tensor, Tensor, Tensor]:
-    """A crop of noise at a usual place, as the network eats it."""
-    size_px = network.config.crop_px
-    rng = np.random.default_rng(0)
-    crop = torch.from_numpy(rng.integers(0, 256, (1, size_px, size_px, 3), np.uint8))
-    K, box_info = virtual_camera_inputs(np.array([[0.05, -0.02, 0.35]]), size_px)
-    return normalise_crops(crop, network.config), torch.from_numpy(K), torch.from_numpy(box_info)
-
-
 def evaluate_speed(weights: Path, runs: int = RUNS) -> Speed:
     """Of a bundle's network. Raises: EvaluationError, CheckpointError."""
     runtime, load_average = _optional("onnxruntime"), os.getloadavg()[0]
+    _optional("onnx")
     network, _ = read_bundle(weights)
     inputs = example_inputs(network)
     feeds = {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)}
@@ -106,7 +62,7 @@ def evaluate_speed(weights: Path, runs: int = RUNS) -> Speed:
     figures: dict[str, SpeedFigures] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_onnx(network, path)
+        write_onnx(network, path)
         onnx_mb = path.stat().st_size / 1e6
         for threads in (1, 2):
             session = _session(runtime, path, threads)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.flame.assets import HeadAssets, HeadAssetsError
+from models.flame.flame_files import FlameFileError
+from models.flame.open_head import HeadAssets
 from models.safe_pickle import (
     NUMPY_ARRAYS,
     PLAIN,
@@ -69,7 +70,7 @@ def landmarks_of_open_head(head: HeadAssets) -> HeadLandmarks:
 def read_landmark_embedding(path: Path | str, triangles: Int[Array, "f 3"]) -> HeadLandmarks:
     """MICA's and DECA's landmark_embedding.npy, for a mesh with these triangles.
 
-    Raises: HeadAssetsError if the file is missing, damaged, hostile or of another kind.
+    Raises: FlameFileError if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
     table = _read_table(path)
@@ -78,14 +79,14 @@ def read_landmark_embedding(path: Path | str, triangles: Int[Array, "f 3"]) -> H
         ids = np.asarray(table.get(f"{name}_lmk_faces_idx", ()))
         weights = np.asarray(table.get(f"{name}_lmk_bary_coords", ()))
         if ids.dtype.kind not in "iu" or weights.shape != (*ids.shape, 3):
-            raise HeadAssetsError(f"{path} has no landmarks under {name}_lmk_faces_idx.")
+            raise FlameFileError(f"{path} has no landmarks under {name}_lmk_faces_idx.")
         if not ids.size or not 0 <= ids.min() <= ids.max() < len(triangles):
-            raise HeadAssetsError(f"{path} is for a mesh with other triangles ({name}).")
+            raise FlameFileError(f"{path} is for a mesh with other triangles ({name}).")
         parts[name] = triangles[ids].astype(np.int64), weights.astype(np.float64)
     full_ids, full_weights = parts["full"]
     contour_ids, contour_weights = parts["dynamic"]
     if full_ids.size != 68 * 3 or contour_ids.shape != (2 * CONTOUR_MAX_DEG + 1, 17, 3):
-        raise HeadAssetsError(f"{path} has {full_ids.shape} and {contour_ids.shape} landmarks.")
+        raise FlameFileError(f"{path} has {full_ids.shape} and {contour_ids.shape} landmarks.")
     return HeadLandmarks(
         full_ids.reshape(68, 3), full_weights.reshape(68, 3), contour_ids, contour_weights
     )
@@ -94,13 +95,13 @@ def read_landmark_embedding(path: Path | str, triangles: Int[Array, "f 3"]) -> H
 def read_flame_masks(path: Path | str) -> dict[str, Int[Array, "_n"]]:
     """Vertex numbers by region ("face", "scalp", "nose", ...) of FLAME_masks.pkl.
 
-    Raises: HeadAssetsError if the file is missing, damaged, hostile or of another kind.
+    Raises: FlameFileError if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
     try:
         table = read_pickle(path, NUMPY_ARRAYS, encoding="latin1")
     except (OSError, UnsafePickleError) as error:
-        raise HeadAssetsError(str(error)) from error
+        raise FlameFileError(str(error)) from error
     is_mask = isinstance(table, dict) and all(
         isinstance(ids, np.ndarray)
         and ids.ndim == 1
@@ -109,25 +110,20 @@ def read_flame_masks(path: Path | str) -> dict[str, Int[Array, "_n"]]:
         for ids in table.values()
     )
     if not is_mask:
-        raise HeadAssetsError(f"{path} is not FLAME's table of vertex masks.")
+        raise FlameFileError(f"{path} is not FLAME's table of vertex masks.")
     return {str(name): np.asarray(ids, np.int64) for name, ids in table.items()}
-
-
-def _is_mask(ids: object) -> bool:
-    is_list = isinstance(ids, np.ndarray) and ids.ndim == 1 and ids.dtype.kind in "iu"
-    return is_list and bool((ids >= 0).all())
 
 
 def _read_table(path: Path) -> dict:
     try:
         if path.stat().st_size > MAX_EMBEDDING_BYTES:
-            raise HeadAssetsError(f"{path} is larger than 64 MiB and was not opened.")
+            raise FlameFileError(f"{path} is larger than 64 MiB and was not opened.")
         array = read_npy(path.read_bytes(), NUMPY_ARRAYS, path, stand_ins=_EMBEDDING_NAMES)
     except (OSError, UnsafePickleError) as error:
-        raise HeadAssetsError(str(error)) from error
+        raise FlameFileError(str(error)) from error
     table = array.item() if array.size == 1 else None
     if not isinstance(table, dict):
-        raise HeadAssetsError(f"{path} is not FLAME's table of landmarks.")
+        raise FlameFileError(f"{path} is not FLAME's table of landmarks.")
     return table
 
 

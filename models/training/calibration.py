@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from models.training.metrics import ONE_SIGMA, TWO_SIGMA, normalised_errors
 from models.training.predictions import HeldOutPredictions
 from models.trg.network import Trg
+from models.trg.uncertainty import MIN_T_Z_M, REFERENCE_SIGMA, UncertaintyHead
 
 Array = np.ndarray
 
@@ -19,6 +20,11 @@ MIN_FACES = 100
 
 TOLERANCE_1, TOLERANCE_2 = 0.03, 0.02
 """Of the shares within one and two sigmas; what they miss by is counted in these units."""
+
+POWERS = np.arange(0.3, 1.31, 0.02)
+N_SIZE_GROUPS = 6
+PULL_TO_ONE = 2e-3
+"""A power that is better by less than this, per unit of its distance from 1, is chance."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,12 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """Factors that the claimed sigmas were multiplied by, and the coverage with and without."""
+    """What was done to the claimed sigmas (see `UncertaintyHead`), and the coverage with and
+    without."""
 
+    rotation_power: float
     rotation_factor: Float[Array, "3"]
+    t_power: float
     t_factor: Float[Array, "3"]
     before: Coverage
     after: Coverage
@@ -44,7 +53,8 @@ class CalibrationReport:
         """Lines for the log."""
         lines = []
         for name, factor in (("rotation", self.rotation_factor), ("t", self.t_factor)):
-            lines.append(f"{name}: sigmas times {np.round(factor, 3).tolist()}")
+            power = getattr(self, f"{name}_power")
+            lines.append(f"{name}: to the power {power:.2f}, times {np.round(factor, 3).tolist()}")
             for when, coverage in (("before", self.before), ("after", self.after)):
                 one = 100.0 * getattr(coverage, f"{name}_1")
                 two = 100.0 * getattr(coverage, f"{name}_2")
@@ -72,8 +82,29 @@ def sigma_factor(normalised: Float[Array, "n"]) -> float:
     return float(factors[miss.argmin()])
 
 
+def power_and_factors(
+    normalised: Float[Array, "n 3"], size: Float[Array, "n"]
+) -> tuple[float, Float[Array, "3"]]:
+    """The power and the factors of three axes after which the claims hold best, each axis within
+    each of N_SIZE_GROUPS groups of equally many crops of about the same claimed size.
+
+    normalised: errors divided by the claimed sigmas. size: geometric mean of the claimed sigmas of
+        each crop, in units of REFERENCE_SIGMA.
+    """
+    groups = np.array_split(np.argsort(size), N_SIZE_GROUPS)
+    tries = []
+    for power in POWERS:
+        scaled = normalised / size[:, None] ** (power - 1.0)
+        factors = np.array([sigma_factor(scaled[:, axis]) for axis in range(3)])
+        inside = np.abs(scaled / factors) < 1.0
+        spread = np.mean([abs(inside[group].mean() - ONE_SIGMA) for group in groups])
+        tries.append((float(spread) + PULL_TO_ONE * abs(power - 1.0), float(power), factors))
+    _, power, factors = min(tries, key=lambda one: one[0])
+    return power, factors
+
+
 def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> CalibrationReport:
-    """Multiply the scales of the network's uncertainty head so that its claims hold for these
+    """Change the calibration of the network's uncertainty head so that its claims hold for these
     predictions, which it must have made just as it is.
 
     Raises: ValueError without an uncertainty head, or with fewer than MIN_FACES faces.
@@ -81,18 +112,45 @@ def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> Cali
     errors = normalised_errors(predictions)
     if len(errors.rotation) < MIN_FACES:
         raise ValueError(f"{len(errors.rotation)} faces are too few to calibrate with.")
-    rotation = np.array([sigma_factor(errors.rotation[:, i]) for i in range(3)])
-    t = np.array([sigma_factor(errors.t[:, i]) for i in range(3)])
+    sizes = _claimed_sizes(predictions)
     head = network.uncertainty_head
-    with torch.no_grad():
-        head.rotation_scale.mul_(head.rotation_scale.new_tensor(rotation))
-        head.t_scale.mul_(head.t_scale.new_tensor(t))
+    found, after = [], []
+    for name, normalised, size in zip(
+        ("rotation", "t"), (errors.rotation, errors.t), sizes, strict=True
+    ):
+        power, factors = power_and_factors(normalised, size)
+        apply_calibration(head, name, power, factors)
+        found.append((power, factors))
+        after.append(normalised / size[:, None] ** (power - 1.0) / factors)
     return CalibrationReport(
-        rotation,
-        t,
-        _coverage(errors.rotation, errors.t),
-        _coverage(errors.rotation / rotation, errors.t / t),
+        *found[0], *found[1], _coverage(errors.rotation, errors.t), _coverage(*after)
     )
+
+
+def _claimed_sizes(predictions: HeldOutPredictions) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+    """Of the faces: geometric means of the sigmas as the head takes them, rotation and t."""
+    faces = predictions.is_face
+    diagonal = np.diagonal(predictions.rotation_cholesky[faces], axis1=1, axis2=2)
+    depth = np.maximum(predictions.t_predicted_m[faces][:, 2:], MIN_T_Z_M)
+    t_sigma = predictions.t_sigma_m[faces] / depth
+    rotation_size, t_size = (
+        np.exp(np.log(sigma).mean(1)) / REFERENCE_SIGMA for sigma in (diagonal, t_sigma)
+    )
+    return rotation_size, t_size
+
+
+def apply_calibration(
+    head: UncertaintyHead, name: str, power: float, factors: Float[Array, "3"]
+) -> None:
+    """Sigmas to the power q (of their geometric mean, see `UncertaintyHead`), then times f.
+
+    After the head's own power p and scales s, whose geometric mean is g: power p q, scales
+    s f g ** (q - 1)."""
+    scale, old = getattr(head, f"{name}_scale"), getattr(head, f"{name}_power")
+    with torch.no_grad():
+        mean_scale = scale.log().mean().exp()
+        scale.mul_(scale.new_tensor(factors) * mean_scale ** (power - 1.0))
+        old.mul_(power)
 
 
 def _coverage(rotation: Float[Array, "n 3"], t: Float[Array, "n 3"]) -> Coverage:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from models.flame.flame_files import (
+from models.flame.assets import (
     FLAME_TRIANGLES,
     FLAME_VERTICES,
     T_HEAD_FROM_FLAME,
@@ -54,7 +54,15 @@ from viewer.datasets.mica_layout import (
 )
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetError, Listing, Problem, SampleDetail, SampleMesh
+from viewer.datasets.source import (
+    DatasetError,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    SampleMesh,
+    silent,
+)
 
 Array = np.ndarray
 
@@ -71,7 +79,7 @@ class Mica:
         self.root = Path(root)
         self.flame = find_flame_model(self.root) if flame is None else Path(flame)
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """See `AnnotatedDataset`; a sample per fit, subsets and actors in order."""
         fits: list[Fit] = []
         problems: list[Problem] = []
@@ -84,6 +92,7 @@ class Mica:
                 found, wrong = fits_of(subset, actor)
                 fits += found
                 problems += wrong
+                progress(len(fits), None)
             notes.append(_subset_note(subset, len(actors)))
             self._compare_with_list(subset, actors, problems, notes)
         if not fits:
@@ -196,7 +205,7 @@ class Mica:
     ) -> tuple[tuple[SampleMesh, ...], Float[Array, "68 3"] | None]:
         """Registration and mesh of the parameters in `head`, and landmarks on the first."""
         head = self._head_of(mesh, notes)
-        T = T_HEAD_FROM_FLAME if head is None else head.T_head_from_model
+        T = T_HEAD_FROM_FLAME if head is None else head.assets.T_head_from_flame
         found: list[tuple[str, Array, Array | None]] = []
         is_same = head is not None and mesh is not None and head.has_triangles(mesh.triangles)
         if mesh is not None:
@@ -208,6 +217,7 @@ class Mica:
         if head is None and parameters is not None:
             notes.append("Without a FLAME model the parameters give no mesh.")
         if head is not None and parameters is not None and parameters.betas is not None:
+            notes += filter(None, [head.mismatch(parameters)])
             posed_m = head.vertices_m(parameters)
             if is_same:
                 motion = moved_onto(posed_m, vertices_m)

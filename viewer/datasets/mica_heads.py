@@ -10,20 +10,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from models.flame.assets import HeadAssetsError, load_open_head
-from models.flame.flame_files import (
-    T_HEAD_FROM_FLAME,
-    flame_model_from_open_head,
-    load_flame_model,
+from models.flame.assets import (
+    FlameAssets,
+    files_beside,
+    open_head_assets,
+    read_flame_assets,
 )
-from models.flame.flame_landmarks import (
-    HeadLandmarks,
-    landmarks_of_open_head,
-    read_landmark_embedding,
-)
+from models.flame.flame_files import FlameFileError
 from models.flame.layer import FlameLayer
+from models.flame.versions import MICA_VERSION, version_mismatch
 from models.geometry.rotations import geodesic_deg, nearest_rotation
-from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.mica_files import SHAPE_COUNT, Parameters
 from viewer.datasets.source import DatasetError
 
@@ -32,16 +28,15 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class ParametricHead:
-    """A head model ready to use.
-
-    layer: its mesh of coefficients. T_head_from_model: to the project's `head`, rigid, metres.
-    """
+    """A head model ready to use. layer: its mesh of coefficients."""
 
     title: str
+    assets: FlameAssets
     layer: FlameLayer
-    triangles: Int[Array, "f 3"]
-    landmarks: HeadLandmarks | None
-    T_head_from_model: Float[Array, "4 4"]
+
+    @property
+    def triangles(self) -> Int[Array, "f 3"]:
+        return self.assets.triangles
 
     def has_triangles(self, triangles: Int[Array, "f 3"]) -> bool:
         """Whether a mesh has this model's vertices in this model's order."""
@@ -53,22 +48,28 @@ class ParametricHead:
         Raises: DatasetError for coefficients that the model does not have.
         """
         betas = torch.tensor(parameters.betas, dtype=torch.float64)[None]
-        pose = torch.zeros(1, 5, 3, dtype=torch.float64)
+        pose = None
         if parameters.pose_rad is not None:
-            pose[0] = torch.tensor(parameters.pose_rad).view(5, 3)
+            pose = torch.tensor(parameters.pose_rad, dtype=torch.float64)[None]
         shape, expression = _used(betas[:, :SHAPE_COUNT]), _used(betas[:, SHAPE_COUNT:])
         try:
             with torch.no_grad():
-                return self.layer(shape, expression, pose).vertices_m[0].numpy()
+                return self.layer(shape, expression, pose).vertices_flame_m[0].numpy()
         except ValueError as error:
             raise DatasetError(f"The parameters are not those of {self.title}: {error}") from error
 
+    def mismatch(self, parameters: Parameters) -> str:
+        """Why MICA's parameters are not this model's; "" where nothing speaks against it."""
+        made_for = self.assets.name if self.assets.is_open_head else MICA_VERSION
+        return version_mismatch(made_for, self.assets, parameters.pose_rad)
+
     def landmarks_68_m(self, vertices_m: Float[Array, "v 3"]) -> Float[Array, "68 3"] | None:
         """iBUG's landmarks on a mesh of this topology, in any frame; None: nobody says where."""
-        if self.landmarks is None:
+        landmarks = self.assets.landmarks
+        if landmarks is None:
             return None
-        corners = vertices_m[self.landmarks.static_vertex_ids]
-        return (corners * self.landmarks.static_weights[..., None]).sum(1)
+        corners = vertices_m[landmarks.static_vertex_ids]
+        return (corners * landmarks.static_weights[..., None]).sum(1)
 
 
 def _used(coefficients: torch.Tensor) -> torch.Tensor:
@@ -80,10 +81,7 @@ def _used(coefficients: torch.Tensor) -> torch.Tensor:
 @lru_cache(maxsize=1)
 def open_head() -> ParametricHead:
     """The project's own head."""
-    assets = load_open_head()
-    model, landmarks = flame_model_from_open_head(assets), landmarks_of_open_head(assets)
-    layer = FlameLayer(model, landmarks, torch.float64)
-    return ParametricHead("the open head", layer, model.triangles, landmarks, T_HEAD_FROM_TRG_MINI)
+    return _head(open_head_assets(), "the open head")
 
 
 def flame_head(path: Path) -> ParametricHead:
@@ -91,24 +89,24 @@ def flame_head(path: Path) -> ParametricHead:
 
     Raises: DatasetError.
     """
-    embedding = path.with_name("landmark_embedding.npy")
     try:
-        stamps = tuple(p.stat().st_mtime_ns for p in (path, embedding) if p.is_file())
-        return _flame_head(path, embedding, stamps)
-    except (OSError, HeadAssetsError) as error:
+        files = (path, *filter(None, files_beside(path)))
+        stamps = tuple(file.stat().st_mtime_ns for file in files if file.is_file())
+        return _flame_head(path, stamps)
+    except (OSError, FlameFileError) as error:
         raise DatasetError(str(error)) from error
 
 
 @lru_cache(maxsize=1)
-def _flame_head(path: Path, embedding: Path, stamps: tuple[int, ...]) -> ParametricHead:
-    model = load_flame_model(path)
-    if len(model.joint_names) != 5:
-        raise DatasetError(f"{path} has {len(model.joint_names)} joints; FLAME has 5.")
-    landmarks = None
-    if embedding.is_file():
-        landmarks = read_landmark_embedding(embedding, model.triangles)
-    layer = FlameLayer(model, landmarks, torch.float64)
-    return ParametricHead(model.name, layer, model.triangles, landmarks, T_HEAD_FROM_FLAME)
+def _flame_head(path: Path, stamps: tuple[int, ...]) -> ParametricHead:
+    assets = read_flame_assets(path, *files_beside(path))
+    if len(assets.joint_names) != 5:
+        raise DatasetError(f"{path} has {len(assets.joint_names)} joints; FLAME has 5.")
+    return _head(assets, assets.name)
+
+
+def _head(assets: FlameAssets, title: str) -> ParametricHead:
+    return ParametricHead(title, assets, FlameLayer(assets, torch.float64))
 
 
 @dataclass(frozen=True)

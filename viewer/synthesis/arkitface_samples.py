@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.spatial import cKDTree
 
-from models.flame.assets import load_open_head
+from models.flame.open_head import load_open_head
 from models.geometry.cameras import camera_from_horizontal_fov
 from models.geometry.rotations import GL_FROM_CV, about_y, matrix_from_ypr_300wlp
 from models.weights import T_HEAD_FROM_TRG_MINI

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, Int16
 
-from models.flame.assets import load_open_head
+from models.flame.open_head import load_open_head
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.geometry.conventions import BIWI_ORIGIN_HEAD_MM
 from models.geometry.rotations import matrix_from_rotation_vector, matrix_from_ypr_300wlp

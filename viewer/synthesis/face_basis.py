@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.training.initialisation import FaceBasis
 from models.trg.bundle import BundleArrays
 from viewer.synthesis.portraits import PortraitAsset

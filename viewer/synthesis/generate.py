@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.flame.assets import OPEN_HEAD_PATH, HeadAssets, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, HeadAssets, load_open_head
 from models.geometry.cameras import Camera
 from models.training.initialisation import write_face_basis
 from models.trg.bundle import read_bundle
@@ -56,7 +56,7 @@ class GenerateConfig:
     count: int
     """Training pictures."""
     validation_count: int = 2000
-    """Pictures of held-out persons."""
+    """Pictures of held-out persons; 0: none, for data that others validate."""
     size_px: int = 256
     """Side of a picture."""
     seed: int = 1
@@ -95,7 +95,8 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
     for split, persons in by_split.items():
         _write_portrait_pictures(portraits_dir, out, split, persons)
         count = config.count if split == "train" else config.validation_count
-        render_split(out, split, persons, count, config, say)
+        if count:
+            render_split(out, split, persons, count, config, say)
 
 
 def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list[str]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from viewer.synthesis.fast_raster import STRAND_TILE_PX
 from viewer.synthesis.head_paint import hair_weight, smooth_step
 from viewer.synthesis.surfaces import Surface, ellipsoid, grid_triangles, painted

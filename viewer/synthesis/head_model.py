@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.flame.assets import OPEN_HEAD_PATH
+from models.flame.open_head import OPEN_HEAD_PATH
 from models.weights import load_pose_model
 from viewer.synthesis.makehuman import JOINT_GROUPS, PART_GROUPS, MakeHumanHead, read_makehuman_head
 

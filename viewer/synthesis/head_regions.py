@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, diags
 from scipy.spatial import cKDTree
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from viewer.synthesis.fast_raster import rasterize_into, vertex_normals_into
 from viewer.synthesis.head_model import SIZE_SCALE
 from viewer.synthesis.head_paint import hair_weight, smooth_step

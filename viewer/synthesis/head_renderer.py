@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from models.flame.assets import load_open_head
+from models.flame.open_head import load_open_head
 from models.geometry.cameras import Camera
 from models.geometry.rotations import about_x, about_y, geodesic_deg
 from models.weights import T_HEAD_FROM_TRG_MINI

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.flame.assets import load_open_head
+from models.flame.open_head import load_open_head
 from viewer.datasets.mica_files import EXPRESSION_COUNT, POSE_COUNT, SHAPE_COUNT
 from viewer.datasets.mica_layout import PARAMETERS, REGISTRATIONS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.geometry.rotations import about_x, about_y, about_z
 from viewer.synthesis.head_paint import smooth_step
 from viewer.synthesis.surfaces import Surface, box, ellipsoid, grid_triangles, joined, painted, tube

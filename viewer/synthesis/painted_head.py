@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from models.flame.assets import HeadAssets, load_open_head
+from models.flame.open_head import HeadAssets, load_open_head
 from models.geometry.cameras import Camera
 from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.synthesis.face_map import FaceMap

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.flame.assets import OPEN_HEAD_PATH, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, load_open_head
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import SyntheticInfo

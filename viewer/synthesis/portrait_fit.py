@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.flame.assets import HeadAssets, load_open_head
+from models.flame.open_head import HeadAssets, load_open_head
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.geometry.rotations import GL_FROM_CV
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.io import savemat
 
-from models.flame.assets import load_open_head
+from models.flame.open_head import load_open_head
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.geometry.rotations import matrix_from_ypr_300wlp
 from viewer.datasets.file_lists import FILES_TXT, files_txt

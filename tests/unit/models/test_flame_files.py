@@ -14,14 +14,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from models.flame.assets import HeadAssetsError, load_open_head
-from models.flame.flame_files import (
-    T_HEAD_FROM_FLAME,
-    FlameModel,
-    flame_model_from_open_head,
-    load_flame_model,
-    write_flame_npz,
-)
+from models.flame.assets import T_HEAD_FROM_FLAME, read_flame_assets, write_flame_npz
+from models.flame.flame_files import FlameFileError
 from models.flame.flame_landmarks import read_flame_masks, read_landmark_embedding
 from models.geometry.rotations import GL_FROM_CV, about_x, geodesic_deg
 from models.safe_pickle import NUMPY_ARRAYS, UnsafePickleError, read_npy, read_pickle
@@ -84,7 +78,7 @@ def test_a_pickle_with_chumpy_and_sparse_matrices(
     path = tmp_path / "generic_model.pkl"
     path.write_bytes(data)
     monkeypatch.delitem(sys.modules, "chumpy.ch")
-    model = load_flame_model(path)
+    model = read_flame_assets(path)
     assert np.array_equal(model.template_vertices_m, table["v_template"])
     assert np.array_equal(model.triangles, table["f"])
     assert len(model.shape_directions_m) == 300 and len(model.expression_directions_m) == 100
@@ -95,7 +89,7 @@ def test_a_pickle_with_chumpy_and_sparse_matrices(
     assert not model.is_flame_topology
     npz = tmp_path / "generic_model.npz"
     write_flame_npz(npz, model)
-    same = load_flame_model(npz)
+    same = read_flame_assets(npz)
     for name in ("shape_directions_m", "expression_directions_m", "pose_directions_m"):
         assert np.array_equal(getattr(same, name), getattr(model, name))
     assert same.joint_parents.tolist() == [-1, 0, 1, 1, 1]
@@ -103,8 +97,8 @@ def test_a_pickle_with_chumpy_and_sparse_matrices(
 
 def refused(path: Path, content: bytes | dict, match: str) -> None:
     path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, 2))
-    with pytest.raises(HeadAssetsError, match=match) as caught:
-        load_flame_model(path)
+    with pytest.raises(FlameFileError, match=match) as caught:
+        read_flame_assets(path)
     assert "\n" not in str(caught.value)
 
 
@@ -124,13 +118,13 @@ def test_what_is_no_model_is_refused(tmp_path: Path, chumpy: type) -> None:
     refused(path, table | {"J_regressor": wild}, "do not fit together")
     npz = tmp_path / "m.npz"
     np.savez(npz, **table | {"f": np.array([RunsAProgram(marker)], object)})
-    with pytest.raises(HeadAssetsError, match="_reconstruct, which is not allowed"):
-        load_flame_model(npz)
+    with pytest.raises(FlameFileError, match="_reconstruct, which is not allowed"):
+        read_flame_assets(npz)
     npz.write_bytes(npz.read_bytes()[:100])
-    with pytest.raises(HeadAssetsError, match="not a readable"):
-        load_flame_model(npz)
-    with pytest.raises(HeadAssetsError, match="missing"):
-        load_flame_model(tmp_path / "none.pkl")
+    with pytest.raises(FlameFileError, match="not a readable"):
+        read_flame_assets(npz)
+    with pytest.raises(FlameFileError, match="missing"):
+        read_flame_assets(tmp_path / "none.pkl")
     assert not marker.exists()
 
 
@@ -194,11 +188,11 @@ def test_hostile_embeddings(tmp_path: Path) -> None:
         (b"not an array", "not a readable .npy"),
     ):
         path.write_bytes(content)
-        with pytest.raises(HeadAssetsError, match=match):
+        with pytest.raises(FlameFileError, match=match):
             read_landmark_embedding(path, triangles)
     assert not marker.exists()
     path.write_bytes(whole)
-    with pytest.raises(HeadAssetsError, match="other triangles"):
+    with pytest.raises(FlameFileError, match="other triangles"):
         read_landmark_embedding(path, triangles[:5])
 
 
@@ -207,7 +201,7 @@ def test_masks(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"nose": np.array([3, 5])}, 2))
     assert read_flame_masks(path)["nose"].tolist() == [3, 5]
     path.write_bytes(pickle.dumps({"nose": "all"}))
-    with pytest.raises(HeadAssetsError, match="vertex masks"):
+    with pytest.raises(FlameFileError, match="vertex masks"):
         read_flame_masks(path)
 
 
@@ -231,14 +225,6 @@ def test_a_few_bytes_cannot_ask_for_much_memory(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.")
     with pytest.raises(UnsafePickleError, match="encoding 'hex'"):
         read_pickle(path, NUMPY_ARRAYS)
-
-
-def test_the_open_head_has_this_form() -> None:
-    head = load_open_head()
-    model = flame_model_from_open_head(head)
-    assert isinstance(model, FlameModel) and not model.is_flame_topology
-    assert np.allclose(model.skinning_weights.sum(1), 1, atol=1e-12)
-    assert len(model.pose_directions_m) == 36 and not model.pose_directions_m.any()
 
 
 def real_template(shared_data: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.flame.assets import OPEN_HEAD_PATH, HeadAssets, HeadAssetsError, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, HeadAssets, HeadAssetsError, load_open_head
 
 
 @pytest.fixture(scope="module")

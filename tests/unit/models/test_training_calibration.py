@@ -8,13 +8,16 @@ import torch
 
 from models.geometry.rotations import matrix_from_rotation_vector
 from models.training.calibration import (
+    apply_calibration,
     calibrate_presence,
     calibrate_uncertainty,
     platt_factors,
+    power_and_factors,
     sigma_factor,
 )
 from models.training.metrics import presence_metrics, uncertainty_metrics
 from models.training.predictions import HeldOutPredictions
+from models.trg.uncertainty import REFERENCE_SIGMA, UncertaintyHead
 from tests.unit.models.small_trg import small_network
 
 
@@ -61,6 +64,41 @@ def test_normal_claims_hold_after_calibration_also_jointly() -> None:
     assert found["mahalanobis2_q68"] == pytest.approx(3.53, rel=0.04)
     assert found["mahalanobis2_q95"] == pytest.approx(8.02, rel=0.04)
     assert "before" in report.summary()
+
+
+def test_too_sure_when_easy_and_too_modest_when_hard_gets_a_power_below_one() -> None:
+    """Claims are the true sigmas, stretched on the log scale by 1 / 0.6 about the reference."""
+    rng = np.random.default_rng(3)
+    true = 0.04 * np.exp(rng.normal(0, 0.6, 30_000))[:, None] * [1.0, 0.8, 1.5]
+    claimed_size = (true.prod(1) ** (1 / 3) / 0.04) ** (1 / 0.6)
+    claimed = true / (true.prod(1) ** (1 / 3))[:, None] * (0.04 * claimed_size)[:, None]
+    normalised = rng.normal(0, 1, true.shape) * true / claimed
+    power, factors = power_and_factors(normalised, claimed_size)
+    assert power == pytest.approx(0.6, abs=0.03)
+    assert np.allclose(factors, 1.0, atol=0.03)
+    hard = claimed_size > np.quantile(claimed_size, 0.9)
+    after = np.abs(normalised[hard] / claimed_size[hard, None] ** (power - 1.0) / factors)
+    assert (after < 1.0).mean() == pytest.approx(0.6827, abs=0.02)
+    assert (np.abs(normalised[hard]) < 1.0).mean() > 0.85
+
+
+def test_the_network_claims_what_calibration_found() -> None:
+    """Twice in a row, so that a head with its own power and scales is calibrated as well."""
+    head = UncertaintyHead(5)
+    torch.nn.init.normal_(head.fc2.weight, std=0.2)
+    inputs = torch.randn(500, 5)
+    first_L, first_t = head(inputs)
+    want_L, want_t = first_L.detach(), first_t.detach()
+    for power, factors in ((0.7, np.array([1.2, 0.9, 1.0])), (1.2, np.array([0.8, 1.1, 1.5]))):
+        apply_calibration(head, "rotation", power, factors)
+        apply_calibration(head, "t", power, factors)
+        f = torch.tensor(factors, dtype=torch.float32)
+        size = want_L.diagonal(dim1=1, dim2=2).log().mean(1).exp() / REFERENCE_SIGMA
+        want_L = want_L * f[:, None] * (size ** (power - 1.0))[:, None, None]
+        want_t = want_t * f * (want_t.log().mean(1).exp() / REFERENCE_SIGMA)[:, None] ** (power - 1)
+    got_L, got_t = head(inputs)
+    assert torch.allclose(got_L, want_L, rtol=1e-4)
+    assert torch.allclose(got_t, want_t, rtol=1e-4)
 
 
 def test_heavy_tails_get_the_factor_between() -> None:

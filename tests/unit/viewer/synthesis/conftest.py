@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets, load_open_head
+from models.flame.open_head import HeadAssets, load_open_head
 from models.geometry.cameras import camera_from_intrinsics
 from models.geometry.rotations import GL_FROM_CV
 from viewer.synthesis.portraits import PortraitAsset

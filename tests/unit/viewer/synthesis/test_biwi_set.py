@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.geometry.conventions import BIWI_ORIGIN_HEAD_MM
 from models.geometry.rotations import geodesic_deg
 from viewer.datasets.biwi import Biwi

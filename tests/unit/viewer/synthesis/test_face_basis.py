@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.training.initialisation import FaceBasis, change_face_basis
 from models.trg.bundle import read_bundle
 from models.trg.preprocess import virtual_camera_inputs

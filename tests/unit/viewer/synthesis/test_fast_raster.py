@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.geometry.rotations import GL_FROM_CV, about_y
 from viewer.synthesis.fast_raster import (

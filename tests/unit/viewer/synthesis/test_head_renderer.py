@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.geometry.rotations import matrix_from_ypr_300wlp
 from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.synthesis.hair import HairBuilder, HairStyle

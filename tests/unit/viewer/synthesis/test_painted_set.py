@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticDataset
 from viewer.synthesis.painted_set import painted_picture, write_painted_set

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from viewer.synthesis.portraits import PortraitAsset
 from viewer.synthesis.scene import SceneConfig, sample_pose, sample_scene, to_ray
 
