@@ -43,8 +43,9 @@ FACE_M = 0.16
 DISTANT_M = 1000.0
 """From so far away a pinhole camera is a parallel projection to a ten-thousandth."""
 
-WIREFRAME_FROM_PX = 7.0
-"""Meshes with shorter edges in the picture would be a solid sheet of lines: they are shaded."""
+WIREFRAME_FROM_PX, WIREFRAME_FROM_WIDTHS = 7.0, 5.0
+"""Meshes with shorter edges, in pixels or in widths of their lines, would be a solid sheet: they
+are shaded."""
 
 MESH_ALPHA = 0.55
 
@@ -193,7 +194,7 @@ def blank_picture(size_wh_px: tuple[int, int]) -> UInt8[Array, "h w 3"]:
 
 
 def build_annotation(annotation: Annotation, layers: Collection[str]) -> DrawList:
-    """The layers that are asked for and known, in painting order.
+    """The layers that are asked for and known, in painting order, and a second pose on top.
 
     Raises: ValueError for a name that is none of `LAYERS`.
     """
@@ -215,7 +216,7 @@ def build_annotation(annotation: Annotation, layers: Collection[str]) -> DrawLis
         shapes += _box(annotation.box_xyxy_px, stroke)
     if "axes" in shown:
         shapes += _axes(annotation.pose, annotation)
-    if annotation.second is not None and "axes" in layers:
+    if annotation.second is not None:
         shapes += _dashed(_axes(annotation.second, annotation, names=False))
     return DrawList(within_reach(shapes, annotation.size_wh_px), annotation.size_wh_px)
 
@@ -300,8 +301,9 @@ def _mesh(annotation: Annotation, stroke: float) -> list[Shape]:
     still = replace(pose, R_cam_from_head=np.eye(3), t_cam_from_head_mm=np.zeros(3))
     head = _as_head(still, np.zeros(4), np.asarray(vertices, np.float64))
     edge_px = _median_edge_px(head, annotation.triangles)
-    if edge_px >= WIREFRAME_FROM_PX:
-        return wireframe(head, annotation.triangles, MESH_COLOUR, max(0.7, 0.27 * stroke))
+    width_px = max(0.7, 0.27 * stroke)
+    if edge_px >= max(WIREFRAME_FROM_PX, WIREFRAME_FROM_WIDTHS * width_px):
+        return wireframe(head, annotation.triangles, MESH_COLOUR, width_px)
     return shaded_mesh(head, annotation.triangles, MESH_COLOUR, MESH_ALPHA)
 
 

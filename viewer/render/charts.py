@@ -15,15 +15,12 @@ from viewer.render.palette import AXIS_COLOURS, hex_colour
 Array = np.ndarray
 
 NEUTRAL = "#8b93a3"
-ACCENT = "#4f7cff"
+ACCENT = "#0d9488"
+"""The page's teal, between its shades for light and for dark ground."""
+
 PALE = "rgba(139,147,163,0.32)"
 
-DENSITY_SCALE = (
-    (0.0, "rgba(79,124,255,0.10)"),
-    (0.25, "rgba(79,124,255,0.55)"),
-    (0.6, "rgb(61,180,190)"),
-    (1.0, "rgb(250,204,70)"),
-)
+DENSITY_SCALE = ((0.0, "rgba(13,148,136,0.12)"), (1.0, "rgba(13,148,136,1)"))
 """A bin with a single sample stands out from an empty one on light and on dark ground."""
 
 ERROR_SCALE = ((0.0, "rgb(46,160,110)"), (0.5, "rgb(250,204,70)"), (1.0, "rgb(224,72,60)"))
@@ -104,6 +101,11 @@ def build_error_map(
         ERROR_SCALE,
         f"%{{z:.1f}}{unit}, %{{customdata[4]:,}} samples",
     )
+    for axis, edges, has in (("x", x_edges, counts.any(0)), ("y", y_edges, counts.any(1))):
+        used = np.flatnonzero(has)
+        if len(used):
+            span = [float(edges[used[0]]), float(edges[used[-1] + 1])]
+            figure.update_layout({f"{axis}axis": {"range": span}})
     bar = {"thickness": 9, "outlinewidth": 0, "title": {"text": unit, "side": "top"}}
     figure.update_traces(showscale=True, colorbar=bar)
     return figure
@@ -192,7 +194,7 @@ def build_nose_sphere(
             "aspectratio": {"x": 1.5, "y": 1.63, "z": 1.5},
             "dragmode": "orbit",
             "camera": {
-                "eye": {"x": 0.55, "y": -1.35, "z": 0.5},
+                "eye": {"x": 0.42, "y": -1.04, "z": 0.38},
                 "projection": {"type": "orthographic"},
             },
         },
@@ -213,7 +215,7 @@ def _net() -> go.Scatter3d:
         y=ball[:, 1],
         z=ball[:, 2],
         mode="lines",
-        line={"color": "rgba(139,147,163,0.45)", "width": 1},
+        line={"color": "#a9b1bf", "width": 1},
         hoverinfo="skip",
         name="sphere",
     )
@@ -252,7 +254,7 @@ def _camera_arrow() -> go.Scatter3d:
         z=[0, 0],
         mode="lines+text",
         line={"color": NEUTRAL, "width": 3},
-        text=["", "camera"],
+        text=["", "<br>camera"],
         textposition="bottom center",
         textfont={"color": NEUTRAL, "size": 11},
         hoverinfo="skip",

@@ -98,13 +98,14 @@ def _paint_triangles(canvas: Array, shape: Triangles) -> None:
 
 
 @lru_cache(maxsize=32)
-def _font(height_px: int) -> ImageFont.FreeTypeFont:
+def label_font(height_px: int) -> ImageFont.FreeTypeFont:
+    """The font of all letters in pictures."""
     return ImageFont.load_default(height_px)
 
 
 def _paint_label(canvas: Array, label: Label) -> None:
     """Dark plate with a bar in the track's colour at its left, light letters."""
-    font = _font(max(8, round(label.height_px)))
+    font = label_font(max(8, round(label.height_px)))
     left, top, right, bottom = font.getbbox(label.text)
     pad = 0.35 * label.height_px
     bar = 0.28 * label.height_px

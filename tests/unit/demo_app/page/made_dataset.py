@@ -18,8 +18,10 @@ from viewer.datasets.source import (
     Listing,
     OtherPose,
     Problem,
+    Progress,
     SampleDetail,
     SampleMesh,
+    silent,
 )
 
 Array = np.ndarray
@@ -55,7 +57,7 @@ class MadeDataset:
     def _image(self, key: str) -> Path:
         return self.root / f"{key}_rgb.png"
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         keys = (*self.keys(), BROKEN_KEY)[:limit]
         files = {key: (f"{key}_rgb.png",) for key in keys}
         return Listing(keys, (Problem("02/rgb.cal", "The file is missing."),), ("made up",), files)

@@ -18,6 +18,9 @@ from demo_app.actions.dataset_annotation import (
     figure_content,
     other_pose,
 )
+from demo_app.actions.dataset_charts import build_charts
+from demo_app.actions.dataset_exports import export_samples
+from demo_app.actions.dataset_filters import filter_choices
 from demo_app.actions.dataset_model import (
     compare_sample,
     comparison_state,
@@ -29,7 +32,7 @@ from demo_app.actions.dataset_page import read_page
 from demo_app.actions.dataset_picture import picture_jpeg
 from demo_app.actions.dataset_sample import conventions_html, play_addresses, view_sample
 from demo_app.actions.dataset_shelf import DatasetActionError, shelf_of
-from demo_app.services import Services
+from demo_app.services import Services, Visitor
 from models.geometry.conventions import CONVENTIONS
 from tests.unit.demo_app.page.made_dataset import (
     BROKEN_KEY,
@@ -66,12 +69,13 @@ def test_a_sample_with_all_that_is_known_of_it(services: Services, opened: str) 
     assert view.layers == ("box", "axes", "mesh", "depth")
     assert view.poses == ("", "turned", "other origin")
     assert (view.previous_key, view.next_key) == ("01/frame_00002", "01/frame_00004")
-    assert len(view.sequence_keys) == FRAMES
+    assert view.frames == FRAMES and view.shown == ("box", "axes")
     assert "&lt;R&gt;" in view.raw_html and "1 2 &amp; 3" in view.raw_html
     figure = json.loads(view.figure)
     assert {"scan", "camera", "depth", "nose"} <= {trace["name"] for trace in figure["data"]}
-    played = play_addresses(view, opened, ("box",))
-    assert [key for key, _ in played] == list(view.sequence_keys)
+    played = play_addresses(services, opened, KEY, ("box", "model"), model=MODEL)
+    assert [key for key, _ in played] == [f"01/frame_{i:05d}" for i in range(FRAMES)]
+    assert all("layers=box&" in address and MODEL in address for _, address in played)
     assert view_sample(services, opened, "01/frame_00000").previous_key is None
 
 
@@ -81,7 +85,7 @@ def test_every_convention_says_its_own_angles(services: Services, opened: str) -
     R = detail.sample.R_cam_from_head
     for convention in CONVENTIONS.values():
         angles = "".join(f"<td>{angle:.3f}</td>" for angle in convention.ypr_deg(R))
-        assert angles in html
+        assert angles.replace("-0.000", "0.000") in html
     assert "-100.0, 0.0, 700.0 mm" in html and "-0.1000, 0.0000, -0.7000 m" in html
     mirrored = replace(detail.sample, R_cam_from_head=np.diag([-1.0, 1.0, 1.0]))
     assert "no rotation" in conventions_html(SampleDetail(mirrored))
@@ -144,17 +148,23 @@ def test_a_label_without_a_camera_shares_its_origin_with_the_models_axes() -> No
 
 
 def test_a_model_is_measured_against_the_labels(
-    services: Services, opened: str, world: Any
+    services: Services, visitor: Visitor, opened: str, world: Any
 ) -> None:
     """The made-up network always says 20 degrees of yaw at (-100, 0, 700) mm."""
-    html = compare_sample(services, opened, KEY, MODEL)
+    assert view_sample(services, opened, KEY, None, model=MODEL).errors_html == ""
+    compare_sample(services, opened, KEY, MODEL)
+    view = view_sample(services, opened, KEY, None, model=MODEL)
+    html = view.errors_html
+    assert "model" in view.shown and view.picture.endswith(MODEL)
+    assert MODEL not in view_sample(services, opened, KEY, ("axes",), model=MODEL).picture
     folder = shelf_of(services).get(opened).folder
     (stored,) = read_predictions(folder, MODEL).values()
     label = shelf_of(services).get(opened).dataset.read(KEY)
     assert f"{stored.geodesic_deg:.2f}°" in html and f"{stored.t_error_mm:.1f} mm" in html
     assert stored.t_error_mm < 1.0
     drawn = picture_jpeg(services, opened, KEY, ("axes",), model=MODEL)
-    assert drawn != picture_jpeg(services, opened, KEY, ("axes",))
+    plain = [picture_jpeg(services, opened, KEY, layers) for layers in (("axes",), ())]
+    assert drawn not in plain and picture_jpeg(services, opened, KEY, (), model=MODEL) not in plain
     filters = Filters(ranges={"yaw_deg": (-20.0, None)})
     start_comparison(services, opened, filters, MODEL)
     assert shelf_of(services).jobs[opened, "model"].wait(60)
@@ -171,10 +181,18 @@ def test_a_model_is_measured_against_the_labels(
     assert page.cards[0].key == report.worst[0].key
     assert json.loads(report.bins)["layout"]["meta"]["columns"] == ["yaw_deg", "pitch_deg"]
     assert label.camera is CAMERA
+    worst = report.worst[0].key
+    bad = Filters(ranges={"geodesic_deg": (errors[worst] - 1e-3, None)})
+    choices = {one.column for one in filter_choices(services, opened, MODEL).ranges}
+    assert {"geodesic_deg", "t_error_mm"} <= choices
+    charts = build_charts(services, opened, bad, MODEL)
+    assert len(json.loads(charts.sphere)["data"][1]["customdata"]) == 1
+    exported = list(export_samples(services, visitor, opened, bad, "list", model=MODEL))[-1]
+    assert exported.read_text() == f"{worst}_rgb.png\n"
     with pytest.raises(DatasetActionError):
         compare_sample(services, opened, BROKEN_KEY, MODEL)
 
 
 def test_a_model_that_was_not_run_says_so(services: Services, opened: str) -> None:
     report = model_report(services, opened, Filters(), MODEL)
-    assert report.count == 0 and "not run" in report.html
+    assert report.count == 0 and not report.is_stored and "not run" in report.html

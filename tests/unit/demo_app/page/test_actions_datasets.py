@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from demo_app.actions import dataset_open, dataset_picture
-from demo_app.actions.dataset_charts import build_charts, yaw_pitch_of_nose_deg
+from demo_app.actions.dataset_charts import build_charts
 from demo_app.actions.dataset_exports import export_formats, export_samples
 from demo_app.actions.dataset_filters import (
     Address,
@@ -34,13 +34,12 @@ from demo_app.actions.dataset_flags import (
     toggle_flag,
 )
 from demo_app.actions.dataset_open import index_state, list_datasets, open_dataset, start_index
-from demo_app.actions.dataset_page import grid_html, read_page
+from demo_app.actions.dataset_page import card_of, read_page
 from demo_app.actions.dataset_picture import picture_jpeg, thumbnail_address, thumbnail_jpeg
 from demo_app.actions.dataset_route import build_dataset_routes
 from demo_app.actions.dataset_shelf import DatasetActionError, SharedJob, shelf_of
 from demo_app.actions.dataset_summary import summary_html
 from demo_app.services import Services, Visitor
-from models.geometry.rotations import matrix_from_ypr_300wlp
 from tests.unit.demo_app.page.made_dataset import BROKEN_KEY, FRAMES, YAWS_DEG, MadeDataset
 from viewer.index.filters import FilterError, Filters, Sort
 
@@ -115,8 +114,6 @@ def test_pages_filters_and_sorting(services: Services, opened: str) -> None:
     yaw = next(one for one in choices.ranges if one.column == "yaw_deg")
     assert (yaw.low, yaw.high) == pytest.approx((-35.0, 35.0), abs=1e-4)
     assert choices.sequences == (("01 (8)", "01"),)
-    grid = grid_html(first, first.cards[0].key)
-    assert grid.count('<img loading="lazy"') == 2 and grid.count('aria-current="true"') == 1
 
 
 def test_an_address_comes_back_as_it_was(services: Services) -> None:
@@ -126,6 +123,7 @@ def test_an_address_comes_back_as_it_was(services: Services) -> None:
         Sort("distance_mm", True),
         page=3,
         key="01/frame_00003",
+        model="trg-mini",
     )
     text = address.to_query_string()
     assert Address.from_query_string("?" + text) == address
@@ -158,12 +156,6 @@ def test_a_click_on_a_bin_filters_and_a_second_one_takes_it_back(
     assert len(json.loads(narrowed.yaw)["data"]) == 2
     with pytest.raises(FilterError):
         with_click(Filters(), ["key"], [0, 1])
-
-
-def test_the_nose_gives_yaw_and_pitch() -> None:
-    angles = np.array([[30.0, -20.0], [-70.0, 45.0], [0.0, 0.0], [10.0, 120.0]])
-    noses = np.stack([-matrix_from_ypr_300wlp(y, p, 25.0)[:, 2] for y, p in angles])
-    np.testing.assert_allclose(yaw_pitch_of_nose_deg(noses), angles, atol=1e-9)
 
 
 def test_thumbnails_are_drawn_once_and_again_when_the_picture_changes(
@@ -271,6 +263,36 @@ def test_a_job_that_fails_says_so() -> None:
         job = SharedJob(work, "test")
         assert job.wait(10)
         assert job.state.kind == "failed" and said in job.state.sentence
+
+
+def test_names_are_said_once_on_a_thumbnail() -> None:
+    row = {"key": "91/3", "subject": "sequence 91", "sequence": "91", "frame": 3, "yaw_deg": -0.2}
+    card = card_of("biwi-x", row | {"pitch_deg": 0.4, "roll_deg": 12.6}, (), {})
+    assert (card.detail, card.caption) == ("sequence 91 · frame 3", "Y +0°  P +0°  R +13°")
+    card = card_of("mica-x", {"key": "A/1", "subject": "1", "sequence": "21"}, (), {})
+    assert (card.detail, card.caption) == ("1 · 21", "1")
+
+
+def test_bundled_samples_are_indexed_anew_when_they_change(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.config = replace(services.config, data_dir=tmp_path / "data")
+    made = MadeDataset(tmp_path / "samples" / "biwi")
+    made.write()
+    monkeypatch.setattr(dataset_open, "open_registered", lambda name, root: MadeDataset(root))
+    monkeypatch.setattr(dataset_open, "SAMPLES_ROOT", tmp_path / "samples")
+    jobs = shelf_of(services).jobs
+
+    def open_and_wait() -> SharedJob:
+        data_id = open_dataset(services, "biwi", str(made.root)).data_id
+        assert jobs[data_id, "index"].wait(60)
+        return jobs[data_id, "index"]
+
+    first = open_and_wait()
+    assert open_and_wait() is first, "nothing has changed"
+    (made.root / f"{FIRST}_rgb.png").touch()
+    assert open_and_wait() is not first
+    assert not (services.config.data_dir / "roots.json").exists(), "the real one may come"
 
 
 def test_a_set_without_a_list_of_its_own_has_the_other_formats(services: Services) -> None:
