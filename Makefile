@@ -62,7 +62,7 @@ run: $(VENV)/.app ## the app on http://127.0.0.1:7860
 setup: $(VENV)/.dev ## everything that the tests and the benchmarks need
 
 test: lint ## linters, import contracts and all tests that this machine can run
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## linters and import contracts
 	$(PY) -m ruff check .

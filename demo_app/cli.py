@@ -2,82 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
-from demo_app.dataset_verbs import Check, Datasets, Index, WriteBoxes, WriteFilelist
-from demo_app.evaluation.verb import Evaluate
-from demo_app.predict_files import Format, PredictJob, predict_files
-from demo_app.training_verbs import Synthesize, Train
-from models.geometry.cameras import CameraError
-from models.trg.checkpoints import CheckpointError
-
-ModelName = Literal["trg-mini", "trg", "trg-multi"]
-
-
-@dataclass(frozen=True)
-class Predict:
-    """Head poses of pictures, videos and folders, written as files."""
-
-    inputs: tyro.conf.Positional[tuple[str, ...]]
-    """Pictures, videos and folders of them."""
-    out: Path
-    """Folder for the results; made if it is not there."""
-    model: ModelName = "trg-mini"
-    """Which network."""
-    fov_deg: float | None = None
-    """Horizontal field of view of the camera, in degrees."""
-    K: tuple[float, float, float, float] | None = None
-    """fx fy cx cy of the camera, in pixels of the input."""
-    exif: bool = False
-    """Insist on EXIF: an input without a usable focal length is an error. Without any camera
-    option EXIF is taken where there is one, elsewhere a field of view of 40 degrees is assumed."""
-    format: tuple[Format, ...] = ("json",)
-    """What to write for each input: json, csv, parquet, glb (pictures only)."""
-    draw: bool = False
-    """Also write the picture or video with the poses drawn on it."""
-    mesh: Literal["none", "wireframe", "shaded"] = "wireframe"
-    """How --draw shows the face mesh."""
-    smooth: bool = False
-    """Smooth the poses of videos over time."""
-    average_mirror: bool = False
-    """Answer with the mean of what the network says of each face and of its mirror image."""
-    recursive: bool = False
-    """Look into the sub folders of folders."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def run(self) -> int:
-        chosen = [self.fov_deg is not None, self.K is not None, self.exif]
-        if sum(chosen) > 1:
-            return _refuse("Give one of --fov-deg, --K and --exif, not several.")
-        if not self.inputs:
-            return _refuse("Give at least one picture, video or folder.")
-        job = PredictJob(
-            inputs=self.inputs,
-            out=self.out,
-            model=self.model,
-            fov_deg=self.fov_deg,
-            intrinsics=self.K,
-            insist_on_exif=self.exif,
-            formats=self.format,
-            draw=self.draw,
-            mesh=self.mesh,
-            smooth=self.smooth,
-            average_mirror=self.average_mirror,
-            recursive=self.recursive,
-            device=self.device,
-        )
-        try:
-            return predict_files(job, say=_say)
-        except (CheckpointError, CameraError) as error:
-            return _refuse(str(error))
+PROGRAM = "python -m demo_app"
 
 
 @dataclass(frozen=True)
@@ -100,9 +35,11 @@ class Demo:
 class Benchmark:
     """Measure speed; the last line printed is one JSON object."""
 
-    name: tyro.conf.Positional[Literal["pose", "live", "index"]]
+    name: tyro.conf.Positional[Literal["pose", "live", "index", "render", "flame", "train"]]
     """pose: frame to pose, by stage. live: webcam to overlay in a real browser. index: questions to
-    an index of a million samples."""
+    an index of a million samples. render: a head drawn on a photo, by every renderer.
+    flame: 512 heads by our FLAME layer and by that of the smplx package. train: the released TRG's
+    training, with pictures from files and without."""
     threads: int = 2
     """Processor threads that the network may use."""
 
@@ -115,6 +52,18 @@ class Benchmark:
             from demo_app.benchmarks.index import run_index_benchmark
 
             result = run_index_benchmark(self.threads)
+        elif self.name == "train":
+            from demo_app.benchmarks.train import run_train_benchmark
+
+            result = run_train_benchmark(self.threads)
+        elif self.name == "flame":
+            from demo_app.benchmarks.flame import run_flame_benchmark
+
+            result = run_flame_benchmark(self.threads)
+        elif self.name == "render":
+            from demo_app.benchmarks.render import run_render_benchmark
+
+            result = run_render_benchmark(self.threads)
         else:
             from demo_app.benchmarks.live import run_live_benchmark
 
@@ -144,34 +93,51 @@ class Fetch:
         return 0 if report.ok else 1
 
 
-Verb = (
-    Annotated[Predict, tyro.conf.subcommand("predict")]
-    | Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Benchmark, tyro.conf.subcommand("benchmark")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
-    | Annotated[Datasets, tyro.conf.subcommand("datasets")]
-    | Annotated[Index, tyro.conf.subcommand("index")]
-    | Annotated[Check, tyro.conf.subcommand("check")]
-    | Annotated[WriteFilelist, tyro.conf.subcommand("write-filelist")]
-    | Annotated[WriteBoxes, tyro.conf.subcommand("write-boxes")]
-)
+VERBS = {
+    "predict": "demo_app.predict_verb:Predict",
+    "demo": "demo_app.cli:Demo",
+    "benchmark": "demo_app.cli:Benchmark",
+    "evaluate": "demo_app.evaluation.verb:Evaluate",
+    "synthesize": "demo_app.training_verbs:Synthesize",
+    "train": "demo_app.train:Train",
+    "export": "demo_app.training_verbs:Export",
+    "fetch": "demo_app.cli:Fetch",
+    "datasets": "demo_app.dataset_verbs:Datasets",
+    "index": "demo_app.dataset_verbs:Index",
+    "check": "demo_app.dataset_verbs:Check",
+    "write-filelist": "demo_app.dataset_verbs:WriteFilelist",
+    "write-boxes": "demo_app.dataset_verbs:WriteBoxes",
+    "convert-flame": "demo_app.flame_verbs:ConvertFlame",
+    "prepare-mica": "demo_app.mica_verbs:PrepareMica",
+}
+"""Where each verb is: only the one that is asked for is imported, which saves seconds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status: 0 all well, 1 some input failed, 2 wrong usage."""
-    verb = tyro.cli(
-        Verb,
-        args=list(sys.argv[1:] if arguments is None else arguments),
-        prog="python -m demo_app",
-        description="Head poses from pictures, videos, folders and the webcam.",
-    )
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:  # its defaults depend on the recipe or the configuration
+        from demo_app.train import main as train_main
+
+        return train_main(words[1:], prog=f"{PROGRAM} train")
+    if words and words[0] in VERBS:
+        verb = tyro.cli(_verb(words[0]), args=words[1:], prog=f"{PROGRAM} {words[0]}")
+    else:
+        verb = tyro.extras.subcommand_cli_from_dict(
+            {name: _verb(name) for name in VERBS},
+            args=words,
+            prog=PROGRAM,
+            description="Head poses from pictures, videos, folders and the webcam.",
+        )
     try:
         return verb.run()
     except KeyboardInterrupt:
         return _refuse("Stopped.", status=130)
+
+
+def _verb(name: str) -> type:
+    module, attribute = VERBS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _say(text: str) -> None:

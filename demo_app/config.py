@@ -52,6 +52,9 @@ class AppConfig:
     data_dir: Path = field(default_factory=lambda: Path.home() / ".trg-studio")
     """Where indexes of data sets, flags, thumbnails and the roots that were opened are kept."""
 
+    flame_dir: Path = field(default_factory=lambda: Path.home() / ".trg-studio" / "flame")
+    """Where the user's FLAME files may be; the open head stands in where there are none."""
+
     max_upload_mb: int = 1024
     """Largest file that a visitor may send."""
 
@@ -70,10 +73,14 @@ class AppConfig:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AppConfig:
         """Read GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_TEMP_DIR, SPACE_ID,
-        SPACES_ZERO_GPU, TRG_DEVICE, TRG_MODEL, TRG_DATA_DIR and TRG_MAX_LIVE. Raises: ConfigError.
+        SPACES_ZERO_GPU, TRG_DEVICE, TRG_MODEL, TRG_DATA_DIR, TRG_FLAME_DIR and TRG_MAX_LIVE.
+
+        Raises: ConfigError.
         """
         env = os.environ if environment is None else environment
         cache, data = env.get("GRADIO_TEMP_DIR"), env.get("TRG_DATA_DIR")
+        data_dir = Path(data).expanduser().resolve() if data else Path.home() / ".trg-studio"
+        flame = env.get("TRG_FLAME_DIR")
         return cls(
             server_name=env.get("GRADIO_SERVER_NAME") or cls.server_name,
             server_port=_whole_number(env, "GRADIO_SERVER_PORT", 1, 65535),
@@ -83,7 +90,8 @@ class AppConfig:
             device=env.get("TRG_DEVICE") or None,
             default_model=env.get("TRG_MODEL") or cls.default_model,
             cache_dir=(Path(cache) if cache else Path(tempfile.gettempdir()) / "gradio").resolve(),
-            data_dir=Path(data).expanduser().resolve() if data else Path.home() / ".trg-studio",
+            data_dir=data_dir,
+            flame_dir=Path(flame).expanduser().resolve() if flame else data_dir / "flame",
             max_live_connections=_whole_number(env, "TRG_MAX_LIVE", 1, 64)
             or cls.max_live_connections,
         )

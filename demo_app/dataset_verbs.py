@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,12 +16,18 @@ from demo_app.config import AppConfig
 from models.weights import REPOSITORY_ROOT
 from viewer.datasets.registry import bundled_root, dataset_info, find_datasets, find_root
 from viewer.datasets.registry import open_dataset as open_dataset_in
-from viewer.datasets.source import AnnotatedDataset, DatasetError, Problem
+from viewer.datasets.source import AnnotatedDataset, DatasetError, Problem, Progress
+
+if TYPE_CHECKING:
+    from viewer.index.predictions import ModelRotations
 
 Array = np.ndarray
 DatasetName = Literal["arkitface", "300w-lp", "aflw2000", "biwi", "mica", "synthetic"]
 
+ModelName = Literal["trg-mini", "trg", "trg-multi"]
+
 PROGRESS_EVERY_S = 2.0
+PREDICTIONS_AT_ONCE = 500
 SHOWN_PROBLEMS = 20
 BOX_FILE = "annot_mtcnn_fan.pkl"
 
@@ -98,18 +105,40 @@ class Check:
     """Processes that read; 0: this one alone."""
     strict: bool = False
     """Exit with 1 if anything was found."""
+    model: ModelName | None = None
+    """Also run this network on every picture and name the labels that it disagrees with; its
+    answers are kept beside the index."""
+    splits: tuple[Path, ...] = ()
+    """Lists of samples, one a line, each a split with the file's name: who is in two of them?"""
 
     def run(self) -> int:
-        from viewer.index.check_report import ReportPlaceError, write_report
+        from models.trg.checkpoints import CheckpointError
+        from viewer.datasets.file_lists import read_splits
+        from viewer.index.check_report import ReportPlaceError, make_place, write_report
         from viewer.index.checks_run import run_checks
+        from viewer.index.schema import AnnotationIndexError
 
         try:
             dataset = _opened(self.dataset, self.root)
+            make_place(dataset, self.report)
             result = run_checks(
-                dataset, limit=self.limit, workers=self.workers, progress=_progress("checked")
+                dataset,
+                limit=self.limit,
+                workers=self.workers,
+                progress=_progress("checked"),
+                predicted=None
+                if self.model is None
+                else _predicted(dataset, self.model, self.limit),
+                split_of=read_splits(self.splits) if self.splits else None,
             )
             files = write_report(result, self.report)
-        except (DatasetError, ReportPlaceError, OSError) as error:
+        except (
+            AnnotationIndexError,
+            CheckpointError,
+            DatasetError,
+            ReportPlaceError,
+            OSError,
+        ) as error:
             return _refuse(str(error))
         _say_problems(result.problems, result.notes)
         _say(
@@ -127,13 +156,16 @@ class WriteFilelist:
     """The folder of 300W-LP; dataset/300W_LP if not given."""
     out: Path | None = None
     """The file; files.txt in the root if not given."""
+    limit: int | None = None
+    """Only the first so many pairs."""
 
     def run(self) -> int:
         from viewer.datasets.file_lists import FILES_TXT, write_files_txt
 
         try:
             root = self.root or _real_root("300w-lp")
-            report = write_files_txt(root, self.out or root / FILES_TXT)
+            out = self.out or root / FILES_TXT
+            report = write_files_txt(root, out, self.limit, _progress("read"))
         except DatasetError as error:
             return _refuse(str(error))
         _say_problems(report.problems, ())
@@ -145,7 +177,8 @@ class WriteFilelist:
 class WriteBoxes:
     """Make a box file for BIWI where TRG's own is absent, with MTCNN and FaceMesh.
 
-    It has the published file's layout and is labelled as ours.
+    It has the published file's layout and is labelled as ours. A run that was stopped is taken up
+    again by the next one.
     """
 
     dataset: Literal["biwi"] = "biwi"
@@ -175,6 +208,8 @@ class WriteBoxes:
         except (DatasetError, OSError) as error:
             return _refuse(str(error))
         _say_problems(report.problems, ())
+        if report.known:
+            _say(f"{report.known} frames were taken over from the run before.")
         _say(
             f"{report.found} of {report.frames} frames have boxes, made by {report.made_by}: {out}"
         )
@@ -186,7 +221,7 @@ def build_point_detector() -> Callable[[Array], Array | None]:
     from models.face_detection.mtcnn import MtcnnDetector
     from models.face_landmarks.face_mesh import load_face_landmarks
     from models.face_landmarks.in_picture import locate_landmarks
-    from models.flame.assets import load_open_head
+    from models.flame.open_head import load_open_head
 
     detector, network = MtcnnDetector("cpu"), load_face_landmarks()
     ids = load_open_head().landmark_68_of_468
@@ -222,15 +257,54 @@ def _real_root(name: str) -> Path:
     return root
 
 
-def _progress(what: str) -> Callable[[int, int], None]:
+def _predicted(dataset: AnnotatedDataset, model: str, limit: int | None) -> ModelRotations:
+    """What a network says on the samples; those that it was asked about before are not run again.
+
+    Raises: CheckpointError, DatasetError, AnnotationIndexError.
+    """
+    from demo_app.actions.dataset_predictions import predict_sample
+    from models.estimator import HeadPoseEstimator
+    from viewer.datasets.sample import UnreadablePictureError
+    from viewer.index.predictions import (
+        Prediction,
+        model_rotations,
+        predicted_keys,
+        write_predictions,
+    )
+    from viewer.index.schema import index_folder
+
+    config = AppConfig.from_environment()
+    folder = index_folder(config.data_dir, dataset.info.name, dataset.root)
+    keys = dataset.list_samples(limit).keys
+    known, progress = predicted_keys(folder, model), _progress(f"{model} looked at")
+    wanted = [key for key in keys if key not in known]
+    if not wanted:
+        return model_rotations(folder, model)
+    estimator = HeadPoseEstimator.load(model, config.device)
+    fresh: list[Prediction] = []
+    try:
+        for done, key in enumerate(wanted, start=1):
+            # damaged files are findings of other checks
+            with suppress(DatasetError, UnreadablePictureError):
+                fresh.append(predict_sample(estimator, dataset.read(key)))
+            progress(done, len(wanted))
+            if len(fresh) == PREDICTIONS_AT_ONCE:
+                write_predictions(folder, model, fresh)
+                fresh.clear()
+    finally:
+        write_predictions(folder, model, fresh)
+    return model_rotations(folder, model)
+
+
+def _progress(what: str) -> Progress:
     """Says how far it is, not more often than every two seconds."""
     said_s = 0.0
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int | None) -> None:
         nonlocal said_s
-        if time.monotonic() - said_s >= PROGRESS_EVERY_S:
+        if done and time.monotonic() - said_s >= PROGRESS_EVERY_S:
             said_s = time.monotonic()
-            _say(f"{what} {done} of {total}")
+            _say(f"listed {done}" if total is None else f"{what} {done} of {total}")
 
     return progress
 

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from demo_app.config import AppConfig
+from demo_app.inference.full_heads import FullHeads
 from demo_app.inference.pipeline import FramePipeline, PipelineOptions
 from demo_app.inference.zero import NeutralPose
 from models.estimator import HeadPoseEstimator
@@ -30,6 +31,7 @@ LOG = logging.getLogger(__name__)
 Neutrals = dict[int, NeutralPose]
 LoadEstimator = Callable[[str, str | None], HeadPoseEstimator]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+Kept = TypeVar("Kept")
 
 LEFT_BEHIND_S = 48 * 3600.0
 """A visitor's folder that has not changed for so long belongs to nobody."""
@@ -100,10 +102,12 @@ class Visitor:
     results, neutrals, shown: what each input last gave, the zeros set on it, and which of its
         frames was shown last, by the input's name.
     stream: what the webcam without websocket needs between two frames.
+    full_heads: fits whole heads to its faces; all visitors share one.
     cancelled: asks the running job to end with what it has. working: held by that job.
     """
 
     folder: Path
+    full_heads: FullHeads = field(default_factory=FullHeads)
     results: dict[str, Any] = field(default_factory=dict)
     neutrals: dict[str, Neutrals] = field(default_factory=dict)
     shown: dict[str, int] = field(default_factory=dict)
@@ -152,8 +156,9 @@ class Visitor:
 class Visitors:
     """All open pages. A page that was closed, or idle for long, loses its files."""
 
-    def __init__(self, root: Path, idle_s: float) -> None:
+    def __init__(self, root: Path, idle_s: float, full_heads: FullHeads | None = None) -> None:
         self._root, self._idle_s = root, idle_s
+        self._full_heads = full_heads or FullHeads()
         _sweep(root)
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.Lock()
@@ -170,7 +175,7 @@ class Visitors:
             if key not in self._visitors:
                 folder = self._root / f"visitor-{secrets.token_hex(16)}"
                 folder.mkdir(parents=True, mode=0o700)
-                self._visitors[key] = Visitor(folder)
+                self._visitors[key] = Visitor(folder, self._full_heads)
             visitor = self._visitors[key]
             visitor.used_s = now_s
         for one in idle:
@@ -237,13 +242,20 @@ class Services:
         load_estimator: LoadEstimator = HeadPoseEstimator.load,
     ) -> None:
         self.config = config or AppConfig()
-        self.visitors = Visitors(self.config.cache_dir, self.config.session_idle_s)
+        self.full_heads = FullHeads(self.config.flame_dir)
+        self.visitors = Visitors(self.config.cache_dir, self.config.session_idle_s, self.full_heads)
         self.live_slots = LiveSlots(self.config.max_live_connections)
         self._load = load_estimator
         self._on_gpu = gpu_wrapper(self.config)
         self._estimators: dict[str, SharedEstimator] = {}
         self._locks: dict[str, threading.Lock] = {}
+        self._kept: dict[type, Any] = {}
         self._lock = threading.Lock()
+
+    def kept(self, kind: type[Kept]) -> Kept:
+        """The one object of this class that all visitors share, made by the first call."""
+        with self._lock:
+            return self._kept.setdefault(kind, kind())
 
     def estimator(self, name: str) -> SharedEstimator:
         """The network of that name, loaded by the first call; the others wait for it.

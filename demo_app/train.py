@@ -1,183 +1,168 @@
-"""Training by recipe: synthetic heads, the network and the training loop joined; one process."""
+"""Training by configuration: `python -m demo_app.train`, also under accelerate launch or torchrun.
+
+The verb `train` is the same program. What a run leaves is its folder, see `demo_app.run_state`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
-import torch
+import tyro
 
-from models.face_landmarks.face_mesh import load_face_mesh
-from models.training.calibration import MIN_FACES, calibrate_presence, calibrate_uncertainty
-from models.training.config import TrainConfig
-from models.training.initialisation import (
-    FaceBasis,
-    build_mini_network,
-    change_face_basis,
-    load_matching_weights,
-    read_face_basis,
-    write_face_basis,
+from demo_app.run_config import (
+    CONFIG_FILE,
+    DataPart,
+    DatasetName,
+    Recipe,
+    RunConfig,
+    RunConfigError,
+    default_config,
+    read_run_config,
+    write_run_config,
 )
-from models.training.metrics import all_metrics
-from models.training.predictions import predict_batches
-from models.training.trainer import TrainResult, fit
-from models.trg.batch import PoseBatch
-from models.trg.bundle import read_bundle, write_bundle
-from models.trg.config import TrgConfig
-from models.trg.network import Trg
-from models.weights import T_HEAD_FROM_TRG_MINI
-from viewer.datasets.augment_config import AugmentConfig
-from viewer.datasets.synthetic import SyntheticDataset
-from viewer.datasets.torch_dataset import NetworkInput, Source, SyntheticBatches, fixed_batches
-
-Say = Callable[[str], None]
-
-FACEMESH = "facemesh"
-BUNDLE_NAME, BASIS_NAME = "trg_mini.safetensors", "face_basis.npz"
-PORTRAIT_SHARE = 0.16
-"""Of the training crops: real portraits labelled by their fit; the rest are renders."""
-
-VALIDATION_CROPS, CALIBRATION_CROPS = 800, 4000
+from demo_app.run_plan import command_of
+from models.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class TrainJob:
-    """One run of the recipe trg-mini.
+class Train:
+    """Train a network by recipe; a run that was stopped or killed goes on from its checkpoint.
 
-    data: folders that `synthesize` made; the first gives the face basis and the validation.
-    start: "facemesh", or a bundle to go on from, whose configuration is then kept.
+    Without --config the recipe's own defaults hold; what is given beside it changes them.
     """
 
-    data: tuple[Path, ...]
-    run_folder: Path
-    train: TrainConfig
-    network: TrgConfig
-    start: str = FACEMESH
+    out: Path
+    """Folder of the run: checkpoints, metrics, log, and the finished weights."""
+    config: Path | None = None
+    """Configuration to follow, as the Training tab and every run folder write it."""
+    data: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """FOLDER that `synthesize` made, or NAME=FOLDER of a data set: synthetic, arkitface, 300w-lp,
+    biwi, mica; may be given several times."""
+    validation: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """The same, for what chooses the best checkpoint; if not given, the validation parts of the
+    data."""
+    recipe: Recipe = "trg-mini"
+    """What is trained, and how."""
+    start: str = "facemesh"
+    """facemesh, imagenet, random, or a file of weights to train further."""
+    backbone_file: Path | None = None
+    """ResNet-18 weights in torchvision's layout, for the start imagenet."""
     workers: int = 1
+    """Processes that prepare pictures, for each process that trains; 0: that one itself."""
+    seed: int = 0
+    """Of the order of the data and of its variations."""
+    from_checkpoint: Path | None = None
+    """Go on from this checkpoint of the run, and forget what came later."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, learning rate and the like."""
+
+    def run(self) -> int:
+        """Exit status: 0 finished or stopped, 1 failed in training, 2 could not start."""
+        try:
+            config = self.run_config()
+        except ValueError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        return train(config, self.out, self.from_checkpoint)
+
+    def run_config(self) -> RunConfig:
+        """Raises: RunConfigError, ValueError."""
+        base = read_run_config(self.config) if self.config else default_config(self.recipe)
+        data, validation = (
+            tuple(map(_named_part, parts)) for parts in (self.data, self.validation)
+        )
+        return replace(
+            base,
+            data=data or base.data,
+            validation=tuple(replace(part, split="validation") for part in validation)
+            or base.validation,
+            start=self.start,
+            backbone_file=self.backbone_file,
+            workers=self.workers,
+            seed=self.seed,
+            train=self.train,
+        )
 
 
-def train_mini(job: TrainJob, say: Say, should_stop: Callable[[], bool] | None = None) -> Path:
-    """Train, calibrate, write the bundle into the run folder; a killed run goes on where it was.
-
-    Returns the bundle's path. Raises: SyntheticDataError, FileNotFoundError, TrainingError.
-    """
-    basis = face_basis_of_run(job)
-    network = start_network(job, basis, say)
-    target = NetworkInput(
-        network.config, T_HEAD_FROM_TRG_MINI, basis.bundle_arrays().mirror_vertex_ids()
-    )
-    source = training_batches(job, target)
-    validation = _validation_sets(job.data[0], target)
-    result = fit(
-        network,
-        job.train,
-        lambda start: source.batches(start, job.train.steps, workers=job.workers),
-        job.run_folder,
-        say,
-        validate=lambda averaged: _metrics(averaged, validation),
-        should_stop=should_stop,
-    )
-    return finish(job, basis, target, result, say)
+def _named_part(text: str) -> DataPart:
+    name, _, folder = text.rpartition("=")
+    if name not in ("", *get_args(DatasetName)):
+        raise RunConfigError(
+            f"There is no data set {name!r}; there are {', '.join(get_args(DatasetName))}."
+        )
+    return DataPart(name or "synthetic", Path(folder))
 
 
-def face_basis_of_run(job: TrainJob) -> FaceBasis:
-    """The run keeps the basis that it started with, whatever data it goes on with.
-
-    A network that was trained before goes on looking at the vertices it knows.
-    """
-    own = job.run_folder / BASIS_NAME
-    if own.is_file():
-        return read_face_basis(own)
-    basis = read_face_basis(job.data[0] / BASIS_NAME)
-    if job.start != FACEMESH:
-        basis = replace(basis, sample_index=read_bundle(job.start)[1].sample_index)
-    job.run_folder.mkdir(parents=True, exist_ok=True)
-    write_face_basis(own, basis)
-    return basis
-
-
-def start_network(job: TrainJob, basis: FaceBasis, say: Say) -> Trg:
-    """The network before its first step."""
-    torch.manual_seed(job.train.seed)
-    if job.start == FACEMESH:
-        network = build_mini_network(basis, job.network)
-        backbone = load_face_mesh().features.state_dict()
-        report = load_matching_weights(network, backbone, prefix="feature_extractor.")
-    else:
-        trained, _ = read_bundle(job.start)
-        heads = {"presence_head": True, "uncertainty_head": True}
-        network = build_mini_network(basis, replace(trained.config, **heads))
-        change_face_basis(trained, basis)
-        state = trained.state_dict()
-        report = load_matching_weights(network, state)
-    say(f"start from {job.start}: {report.summary()}")
-    return network
-
-
-def training_batches(job: TrainJob, target: NetworkInput) -> SyntheticBatches:
-    """Renders of all folders and the portraits of the first, mixed."""
-    renders = [SyntheticDataset(folder / "train") for folder in job.data]
-    total = sum(len(dataset) for dataset in renders)
-    sources = [Source(dataset, (1 - PORTRAIT_SHARE) * len(dataset) / total) for dataset in renders]
-    sources.append(Source(SyntheticDataset(job.data[0] / "train-portraits"), PORTRAIT_SHARE))
-    return SyntheticBatches(
-        sources, target, AugmentConfig(), batch_size=job.train.batch_size, seed=job.train.seed
+def train_defaults(arguments: Sequence[str]) -> Train:
+    """The verb's defaults: those of the recipe, or of the configuration file, that is named."""
+    named = dict(_pairs(arguments))
+    path, recipe = named.get("--config"), named.get("--recipe", "trg-mini")
+    try:
+        base = read_run_config(path) if path else default_config(recipe)
+    except (RunConfigError, ValueError):  # said when the verb runs
+        base = default_config("trg-mini")
+    train = base.train
+    if "--train.steps" in named and "--train.epochs" not in named:
+        train = replace(train, epochs=None)
+    return Train(
+        out=tyro.MISSING,
+        recipe=base.recipe,
+        start=base.start,
+        backbone_file=base.backbone_file,
+        workers=base.workers,
+        seed=base.seed,
+        train=train,
     )
 
 
-def _validation_sets(folder: Path, target: NetworkInput) -> dict[str, list[PoseBatch]]:
-    """Crops of held-out persons: renders, and the portraits themselves."""
-    return {
-        name: list(fixed_batches(SyntheticDataset(folder / part), target, count=VALIDATION_CROPS))
-        for name, part in (("render", "validation"), ("portrait", "validation-portraits"))
-    }
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options with their values, spelled --a-b v or --a_b=v."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, given, value = word.partition("=")
+        if name.startswith("--"):
+            yield name.replace("_", "-"), value if given else following
 
 
-def _metrics(network: Trg, sets: Mapping[str, Iterable[PoseBatch]]) -> dict[str, float]:
-    shown = (
-        "geodesic_mean_deg",
-        "geodesic_median_deg",
-        "vertices_mean_mm",
-        "depth_relative_percent",
-        "crop_mean_px",
-        "presence_false_accept",
-        "presence_false_reject",
-        "mahalanobis2_q68",
-    )
-    numbers = {}
-    for name, batches in sets.items():
-        found = all_metrics(predict_batches(network, batches))
-        numbers |= {f"{name}_{key}": found[key] for key in shown if key in found}
-    return numbers
+def train(config: RunConfig, folder: Path, from_checkpoint: Path | None = None) -> int:
+    """Train in a run folder; more than one device starts the program again through Accelerate or
+    torchrun. Returns the exit status as `Train.run` does."""
+    import torch
+
+    from demo_app.recipes.run import TrainingRun, refuse, stop_signals
+    from models.training.engine import EngineError, build_accelerator
+
+    if config.train.devices > 1 and not torch.distributed.is_torchelastic_launched():
+        return _launch(config, folder, from_checkpoint)
+    try:
+        accelerator = build_accelerator(config.train)
+    except EngineError as error:
+        return refuse(str(error))
+    with stop_signals() as asked:
+        run = TrainingRun(config, folder, accelerator, lambda: bool(asked))
+        return run.go(from_checkpoint)
 
 
-def finish(
-    job: TrainJob, basis: FaceBasis, target: NetworkInput, result: TrainResult, say: Say
-) -> Path:
-    """Calibrate the averaged network on held-out persons and write it as a bundle."""
-    network = result.network
-    held_out = SyntheticDataset(job.data[0] / "validation")
-    predictions = predict_batches(
-        network, fixed_batches(held_out, target, count=CALIBRATION_CROPS, seed=1)
-    )
-    negatives = int((~predictions.is_face).sum())
-    if len(predictions) - negatives < MIN_FACES or negatives < 1:
-        say(f"not calibrated: {len(predictions)} held-out crops, {negatives} of them no faces")
-    else:
-        say(calibrate_uncertainty(network, predictions).summary())
-        scale, shift = calibrate_presence(network, predictions)
-        say(f"presence: logit times {scale:.3g}, plus {shift:.3g}")
-    path = job.run_folder / BUNDLE_NAME
-    write_bundle(
-        path,
-        network,
-        basis.bundle_arrays(),
-        {
-            "origin": "trained by this project on synthetic heads; see docs/trg-mini.md",
-            "licence": "as the project; backbone initialised from MediaPipe FaceMesh, Apache-2.0",
-            "steps": str(result.steps_done),
-        },
-    )
-    say(f"wrote {path}")
-    return path
+def _launch(config: RunConfig, folder: Path, from_checkpoint: Path | None) -> int:
+    """This process becomes the launcher, and its processes come here again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run_config(folder / CONFIG_FILE, config)
+    command = command_of(folder / CONFIG_FILE, folder, config.train)
+    if from_checkpoint is not None:
+        command += ["--from-checkpoint", str(from_checkpoint)]
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m demo_app.train") -> int:
+    """Returns the exit status, see `Train.run`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return tyro.cli(Train, args=words, default=train_defaults(words), prog=prog).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,18 +1,11 @@
-"""The verbs that make a network: `synthesize` heads, `train` on them."""
+"""The verbs around training: `synthesize` heads, `export` weights. `train` is `demo_app.train`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import tyro
-
-from models.training.config import TrainConfig
-from models.training.trainer import TrainingError, say_to_file
-from models.trg.checkpoints import CheckpointError
-from models.trg.config import TrgConfig
 from viewer.datasets.synthetic import SyntheticDataError
 
 TRAIN_REQUIREMENTS = "pip install -r requirements-train.txt"
@@ -29,7 +22,7 @@ class Synthesize:
     out: Path
     """Folder for the data; a run that was stopped goes on there."""
     validation_count: int = 2000
-    """Pictures of the persons kept for validation."""
+    """Pictures of the persons kept for validation; 0: none, for data that others validate."""
     size_px: int = 256
     """Side of a picture."""
     seed: int = 1
@@ -69,38 +62,22 @@ class Synthesize:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a network by recipe; a run that was stopped or killed goes on from its checkpoint."""
+class Export:
+    """Write the weights of a run's checkpoint as files to use elsewhere."""
 
-    data: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """Folder made by `synthesize`; may be given several times. The first one validates."""
+    checkpoint: Path
+    """A file step-NNNNNNNN.pt in the folder checkpoints of a run."""
     out: Path
-    """Folder of the run: checkpoints, metrics, log, and the finished weights."""
-    recipe: Literal["trg-mini"] = "trg-mini"
-    """What is trained, and how."""
-    start: str = "facemesh"
-    """facemesh: the backbone of MediaPipe's FaceMesh, the rest new. Or a .safetensors bundle to
-    train further."""
-    workers: int = 1
-    """Processes that prepare pictures."""
-    train: TrainConfig = field(default_factory=lambda: replace(TrainConfig(), freeze_stem=True))
-    """Steps, learning rate and the like."""
+    """Folder for the weights: a .safetensors bundle, and for trg and trg-multi the layout of the
+    released code too."""
 
     def run(self) -> int:
-        from demo_app.train import TrainJob, train_mini
+        from demo_app.recipes.export import export_weights
 
-        network = replace(TrgConfig.mini(), presence_head=True, uncertainty_head=True)
-        job = TrainJob(self.data, self.out, self.train, network, self.start, self.workers)
-        say = say_to_file(self.out / "train.log", _say)
         try:
-            train_mini(job, say)
-        except (
-            CheckpointError,
-            FileNotFoundError,
-            SyntheticDataError,
-            TrainingError,
-            ValueError,
-        ) as error:
+            for path in export_weights(self.checkpoint, self.out):
+                _say(f"wrote {path}")
+        except (FileNotFoundError, ValueError) as error:
             return _refuse(str(error))
         return 0
 

@@ -10,11 +10,12 @@ from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 
 from demo_app.actions.dataset_route import build_dataset_routes
+from demo_app.actions.flame_route import build_flame_routes
 from demo_app.actions.model_choices import banner_html
 from demo_app.config import AppConfig
 from demo_app.live.route import build_live_route
 from demo_app.services import Services
-from demo_app.tabs import datasets, pose
+from demo_app.tabs import datasets, flame, pose
 from demo_app.tabs.theme import CSS_PATHS, build_theme
 
 TITLE = "TRG Studio"
@@ -45,9 +46,13 @@ def build_app(services: Services) -> gr.Blocks:
                 pose_components = pose.build(services)
             with gr.Tab("Datasets", id=datasets.TAB, elem_id="tab-datasets") as datasets_tab:
                 datasets_components = datasets.build(services, here, address)
+            with gr.Tab("FLAME", id=flame.TAB, elem_id="tab-flame") as flame_tab:
+                flame_components = flame.build(services)
         pose.connect(pose_components, banner, services)
         datasets.connect(datasets_components, app, sections, datasets_tab, services)
-        pose_tab.select(fn=None, js="() => { window.trgDatasets.leave(); }")
+        flame.connect(flame_components, flame_tab, services)
+        for other in (pose_tab, flame_tab):
+            other.select(fn=None, js="() => { window.trgDatasets.leave(); }")
 
         def on_leave(request: gr.Request) -> None:
             services.visitors.close(request.session_hash)
@@ -74,7 +79,7 @@ def launch_options(services: Services) -> dict[str, Any]:
 
 
 def own_routes(services: Services) -> list[BaseRoute]:
-    """The live websocket, pictures of data sets, and Plotly's script from its Python package."""
+    """The live websocket, pictures of data sets, meshes of heads, and Plotly's own script."""
     plotly = files("plotly").joinpath("package_data", "plotly.min.js")
 
     async def plotly_script(_: object) -> FileResponse:
@@ -85,6 +90,7 @@ def own_routes(services: Services) -> list[BaseRoute]:
     return [
         build_live_route(services),
         *build_dataset_routes(services),
+        *build_flame_routes(services),
         Route("/studio/plotly.min.js", plotly_script),
     ]
 

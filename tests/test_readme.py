@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from demo_app.cli import VERBS, main
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HEADER, BODY = README.removeprefix("---\n").split("\n---\n", 1)
@@ -58,13 +60,26 @@ def test_make_target_exists(target: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_verb_and_options_exist(command: str) -> None:
+def test_verb_and_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` of the verb parses and names every option that the README uses."""
     words = shlex.split(command)[3:]
     options = [word for word in words if word.startswith("--") and word != "--help"]
-    run = _run(sys.executable, "-m", "demo_app", words[0], "--help")
+    with pytest.raises(SystemExit) as stopped:
+        main([words[0], "--help"])
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0 and f"demo_app {words[0]}" in shown
+    assert all(option in shown for option in options), shown
+
+
+def test_the_program_names_its_verbs() -> None:
+    run = _run(sys.executable, "-m", "demo_app", "--help")
     assert run.returncode == 0, run.stderr
-    assert all(option in run.stdout for option in options), run.stdout
+    assert not [name for name in VERBS if name not in run.stdout]
+
+
+def test_a_verb_that_needs_no_network_starts_without_torch() -> None:
+    code = "import sys, demo_app.cli as c; c._verb('benchmark'); sys.exit('torch' in sys.modules)"
+    assert _run(sys.executable, "-c", code).returncode == 0
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", BODY))))

@@ -10,15 +10,15 @@ import numpy as np
 from demo_app.actions.dataset_filters import column_title
 from demo_app.actions.dataset_shelf import flags_of, index_of
 from demo_app.services import Services
+from models.geometry.rotations import yaw_pitch_of_nose_deg
 from viewer.index.filters import Filters
 from viewer.index.query import Index
-from viewer.index.schema import PREDICTION_COLUMNS
 from viewer.index.stats import histogram, nose_directions, yaw_pitch_density
 from viewer.render.charts import build_density, build_histogram, build_nose_sphere
 
-Array = np.ndarray
+BINS = (12, 36)
+"""Fewest and most; in between, one for every three samples."""
 
-BINS = 36
 MAX_NOSES = 4000
 
 
@@ -64,10 +64,11 @@ class _Asked:
 
 
 def _histogram_json(asked: _Asked, column: str) -> str:
-    everything = histogram(asked.index, column, Filters(), BINS)
+    bins = min(max(asked.index.tables().count // 3, BINS[0]), BINS[1])
+    everything = histogram(asked.index, column, Filters(), bins)
     if not np.sum(everything.counts):
         return ""
-    shown = histogram(asked.index, column, asked.filters, BINS, asked.flagged_keys, asked.model)
+    shown = histogram(asked.index, column, asked.filters, bins, asked.flagged_keys, asked.model)
     title, unit = column_title(column)
     name = f"{title} ({'°' if unit == 'deg' else unit})"
     figure = build_histogram(column, name, everything.edges, shown.counts, everything.counts)
@@ -89,19 +90,9 @@ def _density_json(asked: _Asked) -> str:
 
 
 def _sphere_json(asked: _Asked) -> str:
-    if set(asked.filters.ranges) & set(PREDICTION_COLUMNS):
-        return ""
-    directions = nose_directions(asked.index, asked.filters, MAX_NOSES, asked.flagged_keys)
+    directions = nose_directions(
+        asked.index, asked.filters, MAX_NOSES, asked.flagged_keys, asked.model
+    )
     if not len(directions):
         return ""
     return build_nose_sphere(directions, yaw_pitch_of_nose_deg(directions)).to_json()
-
-
-def yaw_pitch_of_nose_deg(directions_cam: Array) -> Array:
-    """(n, 2) yaw and pitch of 300W-LP's convention from where the nose points.
-
-    With R = Rx(-pitch) Ry(yaw) Rz(roll) the nose, R (0, 0, -1), is (-sin yaw, -cos yaw sin pitch,
-    -cos yaw cos pitch); roll turns about it.
-    """
-    x, y, z = directions_cam.T
-    return np.degrees(np.stack([np.arctan2(-x, np.hypot(y, z)), np.arctan2(-y, -z)], 1))

@@ -13,6 +13,7 @@ from demo_app.services import Services
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.index.check_table import CHECK_BY_NAME
 from viewer.index.filters import FilterError, Filters, Sort, can_be_ranged
+from viewer.index.predictions import has_predictions
 from viewer.index.query import Index
 from viewer.index.schema import (
     CATEGORY_COLUMNS,
@@ -20,13 +21,14 @@ from viewer.index.schema import (
     PREDICTION_COLUMNS,
     ROTATION_COLUMNS,
 )
+from viewer.index.stats import histogram
 from viewer.index.tables import Extent
 
 FLAG_CHOICES: dict[str, bool | None] = {"all": None, "flagged": True, "not flagged": False}
 HIDDEN_RANGES = set(ROTATION_COLUMNS)
 """Nobody filters by the numbers of a matrix."""
 
-OWN_NAMES = ("data", "sort", "page", "key")
+OWN_NAMES = ("data", "sort", "page", "key", "model")
 """Of an address; all other names are the filters'."""
 
 PREDICTION_TITLES = {
@@ -108,9 +110,9 @@ class FilterForm:
 @dataclass(frozen=True)
 class Address:
     """Where the visitor is, for the page's URL: the data set, the filters' own query string, and
-    `sort=-yaw_deg`, `page=2`, `key=01/frame_00003`.
+    `sort=-yaw_deg`, `page=2`, `key=01/frame_00003`, `model=trg-mini`.
 
-    dataset: its name, never a path. page: from 0.
+    dataset: its name, never a path. page: from 0. model: whose errors are looked at, "" for none.
     """
 
     dataset: str
@@ -118,6 +120,7 @@ class Address:
     sort: Sort = field(default_factory=Sort)
     page: int = 0
     key: str = ""
+    model: str = ""
 
     def to_query_string(self) -> str:
         """Without the leading "?"; what is as it is at the start is left out."""
@@ -128,6 +131,8 @@ class Address:
             asked["page"] = str(self.page + 1)
         if self.key:
             asked["key"] = self.key
+        if self.model:
+            asked["model"] = self.model
         parts = (urlencode({"data": asked.pop("data")}), self.filters.to_query_string())
         return "&".join(part for part in (*parts, urlencode(asked, safe="/")) if part)
 
@@ -149,16 +154,21 @@ class Address:
             sort=Sort(sort.removeprefix("-"), sort.startswith("-")),
             page=max(0, int(page) - 1),
             key=own.get("key", ""),
+            model=own.get("model", ""),
         )
 
 
 def filter_choices(services: Services, data_id: str, model: str = "") -> FilterChoices:
-    """model: its errors can be sorted by. Raises: IndexMissingError, DatasetActionError."""
+    """model: its errors can be limited and sorted by.
+
+    Raises: IndexMissingError, DatasetActionError.
+    """
     index = index_of(services, data_id)
     summary = index.summary()
+    extents = _error_extents(index, model) | summary.extents
     ranges = tuple(
         choice
-        for column, extent in summary.extents.items()
+        for column, extent in extents.items()
         if column not in HIDDEN_RANGES and (choice := _range(column, extent)) is not None
     )
     findings = tuple(
@@ -167,9 +177,21 @@ def filter_choices(services: Services, data_id: str, model: str = "") -> FilterC
         if count
     )
     split, subject, sequence = (_menu(index, column) for column in CATEGORY_COLUMNS)
-    errors = [(title, column) for column, (title, _) in PREDICTION_TITLES.items() if model]
-    sorts = [("Sample", "key"), *errors, *((choice.title, choice.column) for choice in ranges)]
+    sorts = [("Sample", "key"), *((choice.title, choice.column) for choice in ranges)]
     return FilterChoices(split, subject, sequence, findings, ranges, tuple(sorts))
+
+
+def _error_extents(index: Index, model: str) -> dict[str, Extent]:
+    """Of a model's errors; nothing where no model is looked at."""
+    found: dict[str, Extent] = {}
+    if not model or not has_predictions(index.folder, model):
+        return found
+    for column in PREDICTION_COLUMNS:
+        errors = histogram(index, column, Filters(), 1, model=model)
+        if errors.counts.sum():
+            low, high = map(float, errors.edges)
+            found[column] = Extent(low, high, int(errors.counts.sum()))
+    return found
 
 
 def _range(column: str, extent: Extent) -> RangeChoice | None:

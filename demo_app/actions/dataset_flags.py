@@ -10,9 +10,14 @@ from demo_app.services import Services, Visitor
 MOST_PROBLEMS_SAID = 3
 
 
+def may_write(services: Services) -> bool:
+    """Not on a page that others reach: flags are shared by all visitors."""
+    return services.config.local_paths_allowed
+
+
 def require_may_write(services: Services) -> None:
-    """Raises: DatasetActionError on a page that others reach: flags are shared by all visitors."""
-    if not services.config.local_paths_allowed:
+    """Raises: DatasetActionError where flags may not be set."""
+    if not may_write(services):
         raise DatasetActionError(
             "Flags are kept for one person: run the program on your own computer to set them."
         )

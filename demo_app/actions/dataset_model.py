@@ -29,7 +29,6 @@ from viewer.datasets.sample import UnreadablePictureError
 from viewer.datasets.source import DatasetError
 from viewer.index.filters import Filters, Sort
 from viewer.index.predictions import (
-    Prediction,
     has_predictions,
     predicted_keys,
     write_predictions,
@@ -48,20 +47,21 @@ WORST = 12
 
 @dataclass(frozen=True)
 class ModelReport:
-    """count: samples with a stored error among the filtered ones. html: mean, median, worst of the
-    geodesic and translation errors, and what was compared with what. bins: Plotly's JSON, mean
-    geodesic error by yaw and pitch (clickable like the density). worst: cards, largest first."""
+    """is_stored: whether the model was ever run on this data set. count: samples with a stored
+    error among the filtered ones. html: mean, median, worst of the geodesic and translation errors,
+    and what was compared with what. bins: Plotly's JSON, mean geodesic error by yaw and pitch
+    (clickable like the density). worst: cards, largest first."""
 
+    is_stored: bool
     count: int
     html: str
     bins: str
     worst: tuple[Card, ...]
 
 
-def compare_sample(services: Services, data_id: str, key: str, model: str) -> str:
-    """Run the model on one sample, store the result, and say the errors as HTML.
+def compare_sample(services: Services, data_id: str, key: str, model: str) -> None:
+    """Run the model on one sample and store the result: `view_sample` shows it from then on.
 
-    The picture with both axes is then `picture_address(..., model=model)`.
     Raises: DatasetActionError (no picture, damaged files), CheckpointError.
     """
     opened = shelf_of(services).get(data_id)
@@ -74,21 +74,6 @@ def compare_sample(services: Services, data_id: str, key: str, model: str) -> st
     except UnreadablePictureError as error:
         raise DatasetActionError("The picture of this sample cannot be read.") from error
     write_predictions(opened.folder, model, [found])
-    return comparison_text_html(found, model)
-
-
-def comparison_text_html(found: Prediction, model: str) -> str:
-    """A line with the errors of one sample."""
-    if found.R_cam_from_head is None:
-        return notice_html(f"{model} finds no head in this picture.", "warning")
-    parts = [f"<b>{escape(model)}</b>"]
-    if found.geodesic_deg is not None:
-        parts.append(f"rotation {found.geodesic_deg:.2f}° from the label")
-    if found.t_error_mm is not None:
-        parts.append(f"position {found.t_error_mm:.1f} mm from the label")
-    else:
-        parts.append("no metric position to compare")
-    return f'<p class="status">{" · ".join(parts)} · the model’s axes are dashed</p>'
 
 
 def start_comparison(services: Services, data_id: str, filters: Filters, model: str) -> JobState:
@@ -104,12 +89,13 @@ def start_comparison(services: Services, data_id: str, filters: Filters, model: 
     def work(report: Report, cancelled: Callable[[], bool]) -> str:
         known = predicted_keys(opened.folder, model)
         keys = [key for key in asked if key not in known]
-        unread, fresh, stored_s, done = 0, [], time.monotonic(), 0
+        unread, headless, fresh, stored_s, done = 0, 0, [], time.monotonic(), 0
         for key in keys:
             if cancelled():
                 break
             try:
                 fresh.append(predict_sample(estimator, opened.dataset.read(key)))
+                headless += fresh[-1].R_cam_from_head is None
             except (DatasetError, UnreadablePictureError):
                 unread += 1
             done += 1
@@ -119,15 +105,16 @@ def start_comparison(services: Services, data_id: str, filters: Filters, model: 
                 fresh, stored_s = [], time.monotonic()
         if fresh:
             write_predictions(opened.folder, model, fresh)
-        return _end_sentence(model, done, len(keys), len(asked) - len(keys), unread)
+        said = _end_sentence(model, done, len(keys), len(asked) - len(keys))
+        said += f" {headless:,} without a head found." if headless else ""
+        return said + (f" {unread:,} without a readable picture." if unread else "")
 
     return shelf.start(data_id, MODEL_JOB, work).state
 
 
-def _end_sentence(model: str, done: int, asked: int, known: int, unread: int) -> str:
+def _end_sentence(model: str, done: int, asked: int, known: int) -> str:
     said = f"{model} has looked at {done:,} of {asked:,} samples"
-    said += f"; {known:,} had a result already." if known else "."
-    return said + (f" {unread:,} have no readable picture." if unread else "")
+    return said + (f"; {known:,} had a result already." if known else ".")
 
 
 def comparison_state(services: Services, data_id: str) -> JobState:
@@ -155,18 +142,17 @@ def model_report(
     """Raises: IndexMissingError, FilterError, DatasetActionError."""
     opened, index = shelf_of(services).get(data_id), index_of(services, data_id)
     if not has_predictions(opened.folder, model):
-        return ModelReport(0, notice_html(f"{model} was not run here yet.", "info"), "", ())
+        return ModelReport(False, 0, notice_html(f"{model} was not run here yet.", "info"), "", ())
     store = flags_of(services, data_id)
     flagged = store.flagged_keys()
     rows = _rows_with_error(index, filters, flagged, model)
     if not rows:
         text = f"{model} has no result among the samples that are shown."
-        return ModelReport(0, notice_html(text, "info"), "", ())
+        return ModelReport(True, 0, notice_html(text, "info"), "", ())
     flags = {flag.key: flag for flag in store.all()}
     worst = tuple(card_of(data_id, row, layers, flags, "geodesic_deg") for row in rows[:WORST])
-    return ModelReport(
-        len(rows), _report_html(rows, model), _bins_json(index, filters, flagged, model), worst
-    )
+    bins = _bins_json(index, filters, flagged, model)
+    return ModelReport(True, len(rows), _report_html(rows, model), bins, worst)
 
 
 def _rows_with_error(

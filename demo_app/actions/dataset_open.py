@@ -32,6 +32,7 @@ from viewer.datasets.registry import (
 from viewer.datasets.registry import open_dataset as open_registered
 from viewer.datasets.source import DatasetError
 from viewer.index.build import IndexReport, build_index
+from viewer.index.build_rows import signature_of
 from viewer.index.schema import AnnotationIndexError, IndexMissingError, index_folder
 
 __all__ = [
@@ -44,12 +45,16 @@ __all__ = [
     "job_html",
     "list_datasets",
     "open_dataset",
+    "shown_root",
     "start_index",
     "summary_html",
 ]
 
 INDEX_JOB = "index"
 ROOTS_FILE = "roots.json"
+BUNDLED_FILE = "bundled.txt"
+"""Beside the index of a bundled set: the signature of the files it was built of."""
+
 INDEX_WORKERS = 2
 
 
@@ -139,8 +144,9 @@ def datasets_html(services: Services) -> str:
 def open_dataset(services: Services, name: str, root: str = "") -> OpenDataset:
     """The data set in the folder that was typed; "" takes the remembered, the found or the bundled.
 
-    The root is remembered for the next start. Opening again gives the same data_id. The index of a
-    bundled sample set is built at once.
+    The root is remembered for the next start, unless it is that of a bundled sample set, so that
+    the real one is found as soon as it is there. Opening again gives the same data_id. The index of
+    a bundled sample set is built at once, and again when its files have changed.
     Raises: DatasetActionError (unknown name, no such folder, or a path where none may be typed),
     DatasetError.
     """
@@ -153,12 +159,32 @@ def open_dataset(services: Services, name: str, root: str = "") -> OpenDataset:
     shelf = shelf_of(services)
     with shelf.lock:
         opened = shelf.opened.setdefault(opened.data_id, opened)
-    if services.config.local_paths_allowed:
+    if services.config.local_paths_allowed and not opened.is_bundled:
         _remember(services, name, folder)
     prune_thumbnails(services, opened)
-    if opened.is_bundled and not index_state(services, opened.data_id)[0]:
+    if opened.is_bundled and not _is_fresh(services, opened):
         start_index(services, opened.data_id)
     return opened
+
+
+def shown_root(services: Services, opened: OpenDataset) -> str:
+    """For the folder's field; "" for bundled samples, and where the visitor may not know."""
+    hidden = opened.is_bundled or not services.config.local_paths_allowed
+    return "" if hidden else str(opened.dataset.root)
+
+
+def _is_fresh(services: Services, opened: OpenDataset) -> bool:
+    """Whether the index of a bundled set is of its files as they are now."""
+    if not index_state(services, opened.data_id)[0]:
+        return False
+    seen = opened.folder / BUNDLED_FILE
+    return seen.is_file() and seen.read_text(encoding="utf-8") == _files_signature(opened)
+
+
+def _files_signature(opened: OpenDataset) -> str:
+    root = opened.dataset.root
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return signature_of(root, files)
 
 
 def _root_of(services: Services, name: str, typed: str) -> Path:
@@ -232,6 +258,7 @@ def start_index(services: Services, data_id: str, limit: int | None = None) -> J
     opened = shelf.get(data_id)
 
     def work(report: Report, should_stop: Callable[[], bool]) -> str:
+        signature = _files_signature(opened) if opened.is_bundled else ""
         built = build_index(
             opened.dataset,
             opened.folder,
@@ -240,6 +267,9 @@ def start_index(services: Services, data_id: str, limit: int | None = None) -> J
             progress=report,
             should_stop=should_stop,
         )
+        if signature and built.is_complete:
+            with atomic_file(opened.folder / BUNDLED_FILE) as file:
+                file.write(signature.encode())
         return _built_sentence(built)
 
     return shelf.start(data_id, INDEX_JOB, work).state

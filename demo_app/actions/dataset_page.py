@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from demo_app.actions.dataset_filters import column_title
 from demo_app.actions.dataset_picture import DEFAULT_LAYERS, thumbnail_address
@@ -20,8 +20,9 @@ PAGE_SIZE = 24
 
 @dataclass(frozen=True)
 class Card:
-    """One thumbnail. thumbnail: address of the picture, relative to the page. caption: the angles.
-    detail: subject, sequence and frame. value: what the page is sorted by, in words."""
+    """One thumbnail. thumbnail: address of the picture, relative to the page. caption: the angles,
+    or the sample's own name where it has none. detail: subject, sequence and frame. value: what the
+    page is sorted by, in words."""
 
     key: str
     thumbnail: str
@@ -69,6 +70,12 @@ def read_page(
     return PageView(cards, total, page, pages, _sentence(page * page_size, rows, total, everything))
 
 
+def count_samples(services: Services, data_id: str, filters: Filters, model: str = "") -> int:
+    """How many the filters leave. Raises: as `read_page`."""
+    flagged = flags_of(services, data_id).flagged_keys()
+    return index_of(services, data_id).count(filters, flagged, model)
+
+
 def card_of(
     data_id: str,
     row: Mapping[str, object],
@@ -79,14 +86,11 @@ def card_of(
     """The card of a row of the index."""
     key = str(row["key"])
     flag = flags.get(key, Flag(key))
-    where = [str(row[name]) for name in ("split", "subject", "sequence") if row.get(name)]
-    if row.get("frame") is not None:
-        where.append(f"frame {row['frame']}")
     return Card(
         key=key,
         thumbnail=thumbnail_address(data_id, key, layers),
-        caption=_angles(row),
-        detail=" · ".join(dict.fromkeys(where)) or key,
+        caption=_angles(row) or key.rpartition("/")[2],
+        detail=_whereabouts(row) or key,
         value=value_text(row, sorted_by),
         is_flagged=flag.is_flagged,
         tags=flag.tags,
@@ -94,27 +98,43 @@ def card_of(
     )
 
 
+def _whereabouts(row: Mapping[str, object]) -> str:
+    """Split, subject, sequence, frame; a name that another one says too is left out."""
+    names = [str(row[name]) for name in ("split", "subject", "sequence") if row.get(name)]
+    words = [set(re.split(r"\W+", name)) for name in names]
+    said = [
+        name
+        for i, name in enumerate(names)
+        if not any(words[i] < other for other in words) and words[i] not in words[:i]
+    ]
+    if row.get("frame") is not None:
+        said.append(f"frame {row['frame']}")
+    return " · ".join(said)
+
+
 def _angles(row: Mapping[str, object]) -> str:
     angles = [row.get(name) for name in ("yaw_deg", "pitch_deg", "roll_deg")]
     if any(angle is None for angle in angles):
-        return "no pose"
-    return "  ".join(f"{name} {angle:+.0f}°" for name, angle in zip("YPR", angles, strict=True))
+        return ""
+    named = zip("YPR", angles, strict=True)
+    return "  ".join(f"{name} {round(angle):+d}°" for name, angle in named)
 
 
 def value_text(row: Mapping[str, object], column: str) -> str:
-    """The number of a column with its name and unit; "" for names and angles, which are said
+    """The number of a column with its unit and name; "" for names and angles, which are said
     anyway."""
     number = row.get(column)
     if column in ("key", "split", "subject", "sequence", "yaw_deg", "pitch_deg", "roll_deg"):
         return ""
     title, unit = column_title(column)
     if number is None:
-        return f"{title}: –"
+        return f"– · {title}"
     check = CHECK_BY_NAME.get(column.removeprefix(CHECK_PREFIX))
     if check is not None and column.startswith(CHECK_PREFIX):
-        return f"{title}: {score_text(check, float(number))}"
+        return f"{score_text(check, float(number))} · {title}"
     digits = 0 if unit in ("mm", "px") else 1
-    return f"{title}: {float(number):.{digits}f}{'°' if unit == 'deg' else f' {unit}'}".rstrip()
+    written = f"{float(number):.{digits}f}{'°' if unit == 'deg' else f' {unit}'}".rstrip()
+    return f"{written} · {title}"
 
 
 def _sentence(first: int, rows: Collection[object], total: int, everything: int) -> str:
@@ -122,35 +142,3 @@ def _sentence(first: int, rows: Collection[object], total: int, everything: int)
         return "No sample passes these filters." if everything else "The index is empty."
     shown = f"{first + 1:,} to {first + len(rows):,} of {total:,}"
     return shown if total == everything else f"{shown} ({everything:,} in all)"
-
-
-def grid_html(view: PageView, chosen: str = "") -> str:
-    """The cards: `<ol class="ds-grid">` of `<li><button class="ds-card" data-key=...>` with
-    `<img loading="lazy">`, caption, flag mark; the chosen one has aria-current="true"."""
-    if not view.cards:
-        return f'<p class="ds-none">{escape(view.sentence)}</p>'
-    items = "".join(f"<li>{_card_html(card, card.key == chosen)}</li>" for card in view.cards)
-    return f'<ol class="ds-grid" data-page="{view.page}">{items}</ol>'
-
-
-def _card_html(card: Card, is_chosen: bool) -> str:
-    titles = [
-        CHECK_BY_NAME[name].title if name in CHECK_BY_NAME else name for name in card.findings
-    ]
-    marks = ""
-    if card.is_flagged:
-        marks += '<span class="ds-mark ds-flag" title="flagged" aria-label="flagged">⚑</span>'
-    if titles:
-        said = escape("; ".join(titles))
-        marks += f'<span class="ds-mark ds-finding" title="{said}">{len(titles)}</span>'
-    tags = "".join(f'<span class="ds-tag">{escape(tag)}</span>' for tag in card.tags)
-    value = f'<span class="ds-value">{escape(card.value)}</span>' if card.value else ""
-    current = ' aria-current="true"' if is_chosen else ""
-    return (
-        f'<button type="button" class="ds-card" data-key="{escape(card.key)}" '
-        f'title="{escape(card.key)}"{current}>'
-        f'<img loading="lazy" decoding="async" width="224" height="224" alt="{escape(card.key)}" '
-        f'src="{escape(card.thumbnail)}">{marks}'
-        f'<span class="ds-caption">{escape(card.caption)}</span>'
-        f'<span class="ds-detail">{escape(card.detail)}</span>{value}{tags}</button>'
-    )

@@ -19,7 +19,7 @@ from demo_app.actions.dataset_annotation import (
     needs_detail,
     other_pose,
 )
-from demo_app.actions.dataset_predictions import stored_pose
+from demo_app.actions.dataset_predictions import second_pose, stored_prediction
 from demo_app.actions.dataset_shelf import DatasetActionError, OpenDataset, known_row, shelf_of
 from demo_app.inference.export import atomic_file
 from demo_app.services import Services
@@ -132,7 +132,7 @@ def picture_jpeg(
     """The whole picture with the layers, at most 1600 px wide. Raises: as `thumbnail_jpeg`."""
     opened = shelf_of(services).get(data_id)
     known_row(services, data_id, key)
-    second = stored_pose(opened.folder, model, key) if model else None
+    second = second_pose(stored_prediction(opened.folder, model, key))
     with _DECODERS:
         try:
             drawn = draw_sample(opened, key, _checked(layers), pose, second)

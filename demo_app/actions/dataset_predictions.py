@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from demo_app.actions.dataset_annotation import SecondPose
+from demo_app.actions.views import notice_html
 from demo_app.inference.pipeline import PoseEstimator
 from models.estimator import DETECTOR_BOX_SCALE, VIEWS, HeadPose
 from models.geometry.boxes import ray_box_from_xyxy
@@ -57,12 +59,29 @@ def _look(
     return poses[0] if poses else None
 
 
-def stored_pose(folder: Path, model: str, key: str) -> SecondPose | None:
-    """What the model said of a sample when it was last run; None if it was not, or saw no head.
+def stored_prediction(folder: Path, model: str, key: str) -> Prediction | None:
+    """What the model said of a sample when it was last run. Raises: PredictionError."""
+    return read_predictions(folder, model, [key]).get(key) if model else None
 
-    Raises: PredictionError.
-    """
-    found = read_predictions(folder, model, [key]).get(key)
+
+def second_pose(found: Prediction | None) -> SecondPose | None:
+    """For drawing; None where the model was not run, or saw no head."""
     if found is None or found.R_cam_from_head is None:
         return None
     return SecondPose(found.R_cam_from_head, found.t_cam_from_head_mm)
+
+
+def errors_html(found: Prediction | None, model: str) -> str:
+    """A line with the errors of one sample; "" where the model was not run on it."""
+    if found is None:
+        return ""
+    if found.R_cam_from_head is None:
+        return notice_html(f"{model} finds no head in this picture.", "warning")
+    parts = [f"<b>{escape(model)}</b>"]
+    if found.geodesic_deg is not None:
+        parts.append(f"rotation {found.geodesic_deg:.2f}° from the label")
+    if found.t_error_mm is not None:
+        parts.append(f"position {found.t_error_mm:.1f} mm from the label")
+    else:
+        parts.append("no metric position to compare")
+    return f'<p class="status">{" · ".join(parts)}</p>'

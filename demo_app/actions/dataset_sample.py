@@ -9,7 +9,14 @@ from html import escape
 import numpy as np
 
 from demo_app.actions.dataset_annotation import annotation_of, figure_content, other_pose
-from demo_app.actions.dataset_picture import BLANK_WH_PX, DEFAULT_LAYERS, LAYERS, picture_address
+from demo_app.actions.dataset_picture import (
+    BLANK_WH_PX,
+    DEFAULT_LAYERS,
+    LAYER_TITLES,
+    LAYERS,
+    picture_address,
+)
+from demo_app.actions.dataset_predictions import errors_html, stored_prediction
 from demo_app.actions.dataset_shelf import (
     flags_of,
     index_of,
@@ -30,6 +37,9 @@ from viewer.render.palette import AXIS_COLOURS, LIGHT, hex_colour
 
 Array = np.ndarray
 
+SAMPLE_LAYERS = LAYER_TITLES | {"model": "Model’s axes"}
+"""Title by name: those of pictures, and the axes of the model that is looked at."""
+
 MAX_PLAYED = 1000
 MAX_RAW_CHARACTERS = 2000
 ORTHONORMAL_TO = 1e-3
@@ -39,18 +49,21 @@ ORTHONORMAL_TO = 1e-3
 class SampleView:
     """Everything on the screen about one sample.
 
-    picture: address of the drawn picture. layers: those that this sample can show. poses: names of
-    the other readings of its label ("" is the label itself), such as BIWI's uncalibrated one; one
-    name where there is nothing to switch. figure: Plotly's JSON, "" where there is nothing metric
-    and no mesh. sequence_keys: of the whole sequence in order, for the play button (at most
-    `MAX_PLAYED`, around this frame); previous_key, next_key: None at its ends.
-    findings_html: sentences of the checks. tags: joined with ", ".
+    picture: address of the drawn picture. has_picture: whether it is drawn on a photo.
+    layers: those that this sample can show, "model" among them where a model is asked about; shown:
+    those that are drawn. poses: names of the other readings of its label ("" is the label itself),
+    such as BIWI's uncalibrated one; one name where there is nothing to switch. figure: Plotly's
+    JSON, "" where there is nothing metric and no mesh. frames: how many the sequence has;
+    previous_key, next_key: None at its ends. findings_html: sentences of the checks. errors_html:
+    of the model. tags: joined with ", ".
     """
 
     key: str
     title_html: str
     picture: str
+    has_picture: bool
     layers: tuple[str, ...]
+    shown: tuple[str, ...]
     legend_html: str
     poses: tuple[str, ...]
     pose_note: str
@@ -59,9 +72,10 @@ class SampleView:
     raw_html: str
     notes_html: str
     findings_html: str
+    errors_html: str
     previous_key: str | None
     next_key: str | None
-    sequence_keys: tuple[str, ...]
+    frames: int
     is_flagged: bool
     tags: str
     note: str
@@ -71,26 +85,36 @@ def view_sample(
     services: Services,
     data_id: str,
     key: str,
-    layers: Sequence[str] = DEFAULT_LAYERS,
+    layers: Sequence[str] | None = None,
     pose: str = "",
     model: str = "",
 ) -> SampleView:
-    """Raises: DatasetActionError (damaged files included), IndexMissingError."""
+    """layers: to draw, of `SAMPLE_LAYERS`; None: what is drawn on a sample at first.
+
+    model: whose stored answer is shown. Raises: DatasetActionError (damaged files included),
+    IndexMissingError, PredictionError.
+    """
     opened, index = shelf_of(services).get(data_id), index_of(services, data_id)
     row = known_row(services, data_id, key)
     detail = read_detail(opened, key)
     other = other_pose(detail, pose)
     drawn = annotation_of(detail, _size(row), other)
-    shown = tuple(name for name in LAYERS if name in layers and name in drawn.layers())
+    answer = stored_prediction(opened.folder, model, key)
+    there = (*drawn.layers(), *(["model"] if model else []))
+    wanted = _first_layers(detail) if layers is None else layers
+    shown = tuple(name for name in SAMPLE_LAYERS if name in wanted and name in there)
+    seen_model = model if answer is not None and "model" in shown else ""
     content = figure_content(detail, other)
     previous_key, next_key = index.neighbours(key)
     flag = flags_of(services, data_id).get(key)
     return SampleView(
         key=key,
         title_html=_title_html(detail, row),
-        picture=picture_address(data_id, key, shown, pose if other else "", model),
-        layers=drawn.layers(),
-        legend_html=_legend_html(drawn, shown, model),
+        picture=picture_of(data_id, key, shown, pose if other else "", seen_model),
+        has_picture=detail.sample.image is not None,
+        layers=there,
+        shown=shown,
+        legend_html=_legend_html(drawn, shown, seen_model),
         poses=("", *(found.name for found in detail.other_poses)),
         pose_note="" if other is None else other.note,
         conventions_html=conventions_html(detail, other),
@@ -98,20 +122,38 @@ def view_sample(
         raw_html=_raw_html(detail.raw),
         notes_html=_notes_html(opened.info, detail),
         findings_html=findings_html(row),
+        errors_html=errors_html(answer, model),
         previous_key=previous_key,
         next_key=next_key,
-        sequence_keys=_around(index.sequence_keys(key), key),
+        frames=len(index.sequence_keys(key)),
         is_flagged=flag.is_flagged,
         tags=", ".join(flag.tags),
         note=flag.note,
     )
 
 
+def _first_layers(detail: SampleDetail) -> tuple[str, ...]:
+    return ("mesh",) if detail.sample.image is None else (*DEFAULT_LAYERS, "model")
+
+
+def picture_of(data_id: str, key: str, shown: Sequence[str], pose: str, model: str) -> str:
+    """Address of the picture with layers of `SAMPLE_LAYERS`."""
+    drawn = [name for name in LAYERS if name in shown]
+    return picture_address(data_id, key, drawn, pose, model if "model" in shown else "")
+
+
 def play_addresses(
-    view: SampleView, data_id: str, layers: Sequence[str], pose: str = ""
+    services: Services,
+    data_id: str,
+    key: str,
+    layers: Sequence[str],
+    pose: str = "",
+    model: str = "",
 ) -> tuple[tuple[str, str], ...]:
-    """(key, picture's address) of the sequence, for the page's play button."""
-    return tuple((key, picture_address(data_id, key, layers, pose)) for key in view.sequence_keys)
+    """(key, picture's address) of the sequence, for the page's play button; at most `MAX_PLAYED`
+    around this sample. Raises: DatasetActionError, IndexMissingError."""
+    keys = _around(index_of(services, data_id).sequence_keys(key), key)
+    return tuple((one, picture_of(data_id, one, layers, pose, model)) for one in keys)
 
 
 def _size(row: Mapping[str, object]) -> tuple[int, int]:
@@ -153,8 +195,8 @@ def _legend_html(drawn: Annotation, shown: Sequence[str], model: str) -> str:
     entries: list[tuple[str, str, str]] = []
     if "axes" in shown:
         entries += [("line", hex_colour(AXIS_COLOURS[k]), text) for k, text in AXIS_WORDS.items()]
-        if model:
-            entries.append(("line", hex_colour(LIGHT), f"dashed: {model}"))
+    if model:
+        entries.append(("dashes", hex_colour(AXIS_COLOURS["x"]), f"{model}, the same axes dashed"))
     if "box" in shown:
         entries.append(("frame", hex_colour(BOX_COLOUR), "box of the label"))
     if "mesh" in shown:
@@ -211,7 +253,7 @@ def _convention_row(convention: Convention, R: Array, t_mm: Array | None) -> str
         digits = 1 if convention.unit == "mm" else 4
         said = ", ".join(f"{value:.{digits}f}" for value in t.round(digits) + 0.0)
         said += f" {convention.unit}"
-    cells = "".join(f"<td>{angle:.3f}</td>" for angle in (yaw, pitch, roll))
+    cells = "".join(f"<td>{round(angle, 3) + 0.0:.3f}</td>" for angle in (yaw, pitch, roll))
     return (
         f'<tr title="{escape(convention.description)}"><th scope="row">{escape(convention.label)}'
         f"</th>{cells}<td>{said}</td></tr>"

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 from demo_app.actions.background import Progress
 from demo_app.services import Services
@@ -192,11 +191,6 @@ def _without_root(opened: OpenDataset) -> Iterator[None]:
         raise DatasetActionError(str(error).replace(f"{root}/", "").replace(root, "it")) from error
 
 
-_SHELVES: WeakKeyDictionary[Services, Shelf] = WeakKeyDictionary()
-_LOCK = threading.Lock()
-
-
 def shelf_of(services: Services) -> Shelf:
     """The shelf of a server; goes with its services."""
-    with _LOCK:
-        return _SHELVES.setdefault(services, Shelf())
+    return services.kept(Shelf)

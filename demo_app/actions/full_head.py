@@ -23,6 +23,7 @@ from demo_app.inference.output_names import safe_stem
 from demo_app.services import Visitor
 from models.flame.assets import FlameAssets
 from models.geometry.rotations import GL_FROM_CV, matrix_from_rotation_vector
+from viewer.render.mesh_image import shared_renderer
 
 Array = np.ndarray
 
@@ -58,11 +59,12 @@ def build_heads_view(
     files = write_head_meshes(shown.heads, fitter, result.camera, folder / stem)
     moment = HeadMoment(result.frame_index, result.time_s, shown.heads)
     files["npz"] = write_head_parameters([moment], fitter.assets, folder / f"{stem}_head.npz")
-    return HeadsView(heads_note_html(shown.heads, fitter.assets), files)
+    drawn_by = shared_renderer().renderer_name
+    return HeadsView(heads_note_html(shown.heads, fitter.assets, drawn_by), files)
 
 
-def heads_note_html(heads: tuple[FullHead, ...], assets: FlameAssets) -> str:
-    """Which head it is, and how far it is from what the network saw."""
+def heads_note_html(heads: tuple[FullHead, ...], assets: FlameAssets, drawn_by: str) -> str:
+    """Which head it is, how far it is from what the network saw, and which renderer drew it."""
     fits = [head.fit for head in heads]
     mean, median = (
         float(np.mean([getattr(fit, f"residual_{name}_mm") for fit in fits]))
@@ -75,7 +77,7 @@ def heads_note_html(heads: tuple[FullHead, ...], assets: FlameAssets) -> str:
     return (
         f'<p class="status"><b>{escape(name)}</b> fitted to the network\'s landmarks: '
         f"{mean:.2f} mm off in the mean, median {median:.2f}, at most {largest:.2f}; "
-        f"{milliseconds:.0f} ms a head.{instead}</p>"
+        f"{milliseconds:.0f} ms a head. Drawn by {escape(drawn_by)}.{instead}</p>"
     )
 
 

@@ -17,7 +17,15 @@ from viewer.render.overlay import OverlayOptions
 LAYERS = {"axes": "Axes", "box": "Box", "landmarks": "Landmarks"}
 """What can be drawn beside the mesh, and its name on the screen."""
 
-MESH_STYLES = {"none": "No mesh", "wireframe": "Wireframe", "shaded": "Shaded"}
+FULL_HEAD = "head"
+MESH_STYLES = {
+    "none": "No mesh",
+    "wireframe": "Wireframe",
+    "shaded": "Shaded",
+    FULL_HEAD: "Full head",
+}
+"""How the heads are drawn. The full head needs more than the network's mesh, so the live view shows
+the shaded mesh for it."""
 
 CAMERA_MODES = {
     "auto": "Auto",
@@ -112,11 +120,11 @@ class PoseOptions(NamedTuple):
         )
 
     def overlay(self) -> OverlayOptions:
-        """What to draw."""
+        """What to draw of what the network found."""
         return OverlayOptions(
             axes="axes" in self.layers,
             box="box" in self.layers,
-            mesh=self.mesh,
+            mesh="shaded" if self.mesh == FULL_HEAD else self.mesh,
             landmarks="landmarks" in self.layers,
         )
 

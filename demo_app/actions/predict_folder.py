@@ -10,12 +10,14 @@ from typing import NamedTuple
 import cv2
 
 from demo_app.actions.background import Job, Progress, removed_on_error
+from demo_app.actions.head_drawing import with_full_heads
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.predict_picture import NothingToDoError
 from demo_app.actions.results import FolderResult, ShownFrame
 from demo_app.actions.views import JPEG_QUALITY, annotated_image
 from demo_app.inference.camera_choice import camera_for_image
 from demo_app.inference.export import WRITERS, RowLog, rows_from_result
+from demo_app.inference.full_heads import FullHeads
 from demo_app.inference.images import ImageError, read_image
 from demo_app.inference.input_files import list_images
 from demo_app.inference.output_names import output_names
@@ -91,7 +93,13 @@ def predict_pictures(
                 for picture, name in zip(taken, names, strict=True)
             ]
             _work_through(
-                dict(zip(names, own, strict=True)), pipeline, options, result, report, cancelled
+                dict(zip(names, own, strict=True)),
+                pipeline,
+                options,
+                result,
+                visitor.full_heads,
+                report,
+                cancelled,
             )
         if len(pictures) > MAX_PICTURES:
             result.problems.append(f"Only the first {MAX_PICTURES} pictures were taken.")
@@ -106,6 +114,7 @@ def _work_through(
     pipeline: FramePipeline,
     options: PoseOptions,
     result: FolderResult,
+    heads: FullHeads,
     report: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
 ) -> None:
@@ -122,7 +131,7 @@ def _work_through(
                 )
                 break
             try:
-                shown = _one(picture, pipeline, options, result)
+                shown = with_full_heads(_one(picture, pipeline, options, result), options, heads)
             except (ImageError, CameraError) as error:
                 result.problems.append(str(error))
             else:

@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from demo_app.actions.background import Job, Progress, removed_on_error
-from demo_app.actions.drawing import draw_list_of
+from demo_app.actions.head_drawing import with_full_heads
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.pose_store import PoseStore
 from demo_app.actions.predict_picture import NothingToDoError
-from demo_app.actions.results import VideoResult
+from demo_app.actions.results import ShownFrame, VideoResult
+from demo_app.actions.views import annotated_image
 from demo_app.inference.camera_choice import camera_for_size
 from demo_app.inference.export import WRITERS, Row, RowLog
+from demo_app.inference.full_heads import FullHeads, HeadFollower
 from demo_app.inference.output_names import safe_stem
 from demo_app.inference.pipeline import FramePipeline
 from demo_app.inference.records import FrameResult
@@ -25,11 +27,11 @@ from demo_app.inference.video import VideoOutputs, process_video
 from demo_app.services import Neutrals, Services, Visitor
 from models.face_detection.mtcnn import MIN_FACE_FRACTION_VIDEO
 from models.geometry.cameras import Camera
-from viewer.render.overlay import draw_overlay
 
 Array = np.ndarray
 Report = Callable[[int, int | None], None]
 Cancelled = Callable[[], bool]
+Draw = Callable[[UInt8[Array, "h w 3"], FrameResult], UInt8[Array, "h w 3"]]
 
 VIDEO = "video"
 """Name of this input in `Visitor.results`."""
@@ -49,7 +51,8 @@ def predict_video(
     def work(report: Report, cancelled: Cancelled) -> VideoResult:
         with removed_on_error(folder):
             own = visitor.adopt(path, folder, safe_stem(name))
-            result = _work_through(own, name, pipeline, options, folder, report, cancelled)
+            draw = _drawer(pipeline.estimator.triangles, options, {}, visitor.full_heads)
+            result = _work_through(own, name, pipeline, options, folder, draw, report, cancelled)
         visitor.keep(VIDEO, result)
         return result
 
@@ -62,6 +65,7 @@ def _work_through(
     pipeline: FramePipeline,
     options: PoseOptions,
     folder: Path,
+    draw: Draw,
     report: Report,
     cancelled: Cancelled,
 ) -> VideoResult:
@@ -76,7 +80,7 @@ def _work_through(
         outputs = VideoOutputs(
             rows=_NamedRows(log, name),
             annotated=folder / f"{stem}_annotated.mp4",
-            draw=_drawer(estimator.triangles, options, {}),
+            draw=draw,
             on_result=store.append,
         )
         run = process_video(
@@ -121,7 +125,7 @@ def redraw_video(visitor: Visitor, options: PoseOptions) -> Iterator[Progress | 
             _camera_of_size(options),
             VideoOutputs(
                 annotated=folder / f"{result.stem}_annotated.mp4",
-                draw=_drawer(result.triangles, options, neutrals),
+                draw=_drawer(result.triangles, options, neutrals, visitor.full_heads),
             ),
             progress=lambda done, _: report(done, len(result)),
             cancelled=lambda: cancelled() or replay.is_over,
@@ -174,13 +178,12 @@ def _camera_of_size(options: PoseOptions) -> Callable[[tuple[int, int]], Camera]
     return lambda size_wh_px: camera_for_size(size_wh_px, choice)
 
 
-def _drawer(
-    triangles: Array, options: PoseOptions, neutrals: Neutrals
-) -> Callable[[UInt8[Array, "h w 3"], FrameResult], UInt8[Array, "h w 3"]]:
+def _drawer(triangles: Array, options: PoseOptions, neutrals: Neutrals, heads: FullHeads) -> Draw:
+    follower = HeadFollower(heads)
+
     def draw(image_rgb: UInt8[Array, "h w 3"], result: FrameResult) -> UInt8[Array, "h w 3"]:
-        size_wh_px = (image_rgb.shape[1], image_rgb.shape[0])
-        return draw_overlay(
-            image_rgb, draw_list_of(result.faces, triangles, options, neutrals, size_wh_px)
-        )
+        shown = ShownFrame(image_rgb, result, triangles, "", "")
+        shown = with_full_heads(shown, options, heads, follower.of_faces)
+        return annotated_image(shown, options, neutrals)
 
     return draw

@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from demo_app.actions.pose_store import PoseStore
 from demo_app.actions.video_frames import read_frame_at
+from demo_app.inference.full_heads import FullHead
 from demo_app.inference.images import LoadedImage, read_image
 from demo_app.inference.records import FrameResult
 from demo_app.inference.video import VideoRun
@@ -23,6 +24,7 @@ class ShownFrame:
     """One picture and its heads: everything on the screen is of the same one.
 
     title: what to call it. note: what was done to the picture when it was read; "" if nothing.
+    heads: the full heads fitted to its faces, with the head model's triangles; empty if not asked.
     """
 
     image_rgb: UInt8[Array, "h w 3"]
@@ -31,6 +33,8 @@ class ShownFrame:
     model_label: str
     title: str
     note: str = ""
+    heads: tuple[FullHead, ...] = ()
+    head_triangles: Int[Array, "k 3"] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
 
 
 class Results(Protocol):

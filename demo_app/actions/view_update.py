@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from demo_app.actions.full_head import HeadsView, build_heads_view
+from demo_app.actions.head_drawing import with_full_heads
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.predict_picture import NothingToDoError, write_annotated, write_glb
 from demo_app.actions.results import Results, ShownFrame
@@ -48,7 +50,10 @@ class Numbers(NamedTuple):
 
 
 class View(NamedTuple):
-    """Everything on the screen about one frame. glb: None where there is no head."""
+    """Everything on the screen about one frame. glb: None where there is no face.
+
+    heads: None where no full heads are asked for, or there are none.
+    """
 
     status: str
     drawing: Drawing
@@ -56,6 +61,15 @@ class View(NamedTuple):
     figure: str
     glb: Path | None
     tables: dict[str, Path]
+    heads: HeadsView | None
+
+
+class Restyled(NamedTuple):
+    """What the style of the mesh changes."""
+
+    drawing: Drawing
+    figure: str
+    heads: HeadsView | None
 
 
 def build_view(
@@ -65,7 +79,7 @@ def build_view(
 
     Raises: NothingToDoError where there are none, ImageError and VideoError where the file is gone.
     """
-    results, shown = _shown(visitor, source, index)
+    results, shown = _shown(visitor, source, index, options)
     visitor.shown[source] = index
     folder = _fresh_folder(results.folder)
     return View(
@@ -75,21 +89,33 @@ def build_view(
         figure=figure_json(shown),
         glb=write_glb(shown, folder, _stem(results, index)),
         tables=results.tables,
+        heads=build_heads_view(shown, visitor.full_heads, folder, _stem(results, index)),
     )
 
 
 def redraw(visitor: Visitor, source: str, index: int, options: PoseOptions) -> Drawing:
     """The picture with other switches, without the network. Raises as `build_view`."""
-    results, shown = _shown(visitor, source, index)
+    results, shown = _shown(visitor, source, index, options)
     neutrals = visitor.neutrals.get(source, {})
     return _draw(results, shown, options, neutrals, _fresh_folder(results.folder), index)
+
+
+def restyle(visitor: Visitor, source: str, index: int, options: PoseOptions) -> Restyled:
+    """The picture, the 3D view and the files with another style of mesh. Raises as `build_view`."""
+    results, shown = _shown(visitor, source, index, options)
+    neutrals, folder = visitor.neutrals.get(source, {}), _fresh_folder(results.folder)
+    return Restyled(
+        _draw(results, shown, options, neutrals, folder, index),
+        figure_json(shown),
+        build_heads_view(shown, visitor.full_heads, folder, _stem(results, index)),
+    )
 
 
 def renumber(
     visitor: Visitor, source: str, index: int, options: PoseOptions, face_id: int | None
 ) -> Numbers:
     """The numbers in another convention or for another face. Raises as `build_view`."""
-    shown = _shown(visitor, source, index, with_picture=False)[1]
+    shown = _shown(visitor, source, index)[1]
     return _numbers(shown, options, visitor.neutrals.get(source, {}), face_id)
 
 
@@ -98,7 +124,7 @@ def set_zero(visitor: Visitor, source: str, index: int) -> str:
 
     Raises: NothingToDoError where there is no face.
     """
-    faces = _shown(visitor, source, index, with_picture=False)[1].result.faces
+    faces = _shown(visitor, source, index)[1].result.faces
     if not faces:
         raise NothingToDoError("Zero needs a face: show a frame with one first.")
     visitor.neutrals[source] = {face.track_id: neutral_from_poses([face.pose]) for face in faces}
@@ -113,13 +139,17 @@ def clear_zero(visitor: Visitor, source: str) -> str:
 
 
 def _shown(
-    visitor: Visitor, source: str, index: int, with_picture: bool = True
+    visitor: Visitor, source: str, index: int, options: PoseOptions | None = None
 ) -> tuple[Results, ShownFrame]:
+    """options: None leaves out the picture and the full heads."""
     results: Results | None = visitor.results.get(source)
     if results is None or len(results) == 0:
         raise NothingToDoError("There is nothing to show yet: give a picture or a video first.")
     index = min(max(int(index), 0), len(results) - 1)
-    return results, results.frame(index, with_picture)
+    shown = results.frame(index, with_picture=options is not None)
+    if options is not None:
+        shown = with_full_heads(shown, options, visitor.full_heads)
+    return results, shown
 
 
 def _draw(

@@ -13,7 +13,8 @@ from jaxtyping import UInt8
 
 from demo_app.actions.drawing import draw_list_of, mirrored
 from demo_app.actions.face_numbers import FaceNumbers, Neutrals, face_numbers
-from demo_app.actions.options import PoseOptions
+from demo_app.actions.head_drawing import beside_heads, draw_full_heads, meshes_shown
+from demo_app.actions.options import FULL_HEAD, PoseOptions
 from demo_app.actions.results import ShownFrame
 from demo_app.inference.export import atomic_file
 from demo_app.inference.records import FacePose
@@ -35,9 +36,9 @@ def annotated_image(
     shown: ShownFrame, options: PoseOptions, neutrals: Neutrals
 ) -> UInt8[Array, "h w 3"]:
     """The picture in its own size with what the switches ask for."""
-    result = shown.result
-    drawn = draw_list_of(result.faces, shown.triangles, options, neutrals, result.camera.size_wh_px)
-    return draw_overlay(shown.image_rgb, drawn)
+    result, left = shown.result, beside_heads(shown, options)
+    drawn = draw_list_of(result.faces, shown.triangles, left, neutrals, result.camera.size_wh_px)
+    return draw_overlay(draw_full_heads(shown.image_rgb, shown, result.camera), drawn)
 
 
 def preview_image(
@@ -51,7 +52,9 @@ def preview_image(
         camera = full.resized(tuple(max(1, round(side * scale)) for side in full.size_wh_px))
         image_rgb = cv2.resize(image_rgb, camera.size_wh_px, interpolation=cv2.INTER_AREA)
         faces = [replace(face, pose=_in_camera(face.pose, camera, full)) for face in faces]
-    drawn = draw_list_of(faces, shown.triangles, options, neutrals, camera.size_wh_px)
+    image_rgb = draw_full_heads(image_rgb, shown, camera)
+    left = beside_heads(shown, options)
+    drawn = draw_list_of(faces, shown.triangles, left, neutrals, camera.size_wh_px)
     if options.mirror:
         image_rgb, drawn = np.ascontiguousarray(image_rgb[:, ::-1]), mirrored(drawn)
     return draw_overlay(image_rgb, drawn)
@@ -78,12 +81,7 @@ def write_jpeg(image_rgb: UInt8[Array, "h w 3"], path: Path) -> Path:
 
 def figure_json(shown: ShownFrame) -> str:
     """All heads in metres with the camera, as Plotly's JSON."""
-    figure = build_heads_figure(
-        [face.pose for face in shown.result.faces],
-        [face.track_id for face in shown.result.faces],
-        shown.triangles,
-        shown.result.camera,
-    )
+    figure = build_heads_figure(*meshes_shown(shown), shown.result.camera)
     # our panel is wide and low: step back, so that the camera's frustum is in the picture too
     figure.update_layout(scene_camera_eye={"x": 1.0, "y": -1.5, "z": 0.75})
     figure.update_layout(scene_camera_center={"x": 0.0, "y": 0.0, "z": -0.12})
@@ -162,7 +160,8 @@ def legend_html(options: PoseOptions) -> str:
     if "box" in options.layers:
         entries.append(("frame", hex_colour(track_colour(1)), "box, in the face's colour"))
     if options.mesh != "none":
-        entries.append(("mesh", hex_colour(track_colour(1)), f"{options.mesh} mesh"))
+        name = "full head" if options.mesh == FULL_HEAD else f"{options.mesh} mesh"
+        entries.append(("mesh", hex_colour(track_colour(1)), name))
     if "landmarks" in options.layers:
         entries.append(("dot", hex_colour(LIGHT), "68 landmarks"))
     spans = "".join(

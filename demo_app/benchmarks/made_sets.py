@@ -1,13 +1,14 @@
-"""Small sets in the layouts of ARKitFace and 300W-LP, to train the released TRG on.
+"""A small set in ARKitFace's layout to train the released TRG on: for the benchmark and for tests.
 
-They are the bundled sample sets, with meshes thinned to TRG's 1220 vertices and, if wanted,
-pictures with as much detail as a camera's. For the benchmark and for tests.
+It is the bundled sample set, with meshes thinned to TRG's 1220 vertices and, if wanted, pictures
+with as much detail as a camera's.
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -46,42 +47,34 @@ def write_arkitface_1220(root: Path, *, detailed: bool = False) -> Path:
     keys = dataset.list_samples().keys
     mesh = thinned_mesh(dataset, keys[0])
     files = ArkitFiles(root, "TRG")
+    root.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / "ARKitFace_list", root / "ARKitFace_list")
     resources = root / "ARKitFace_resources"
     resources.mkdir()
     np.save(root / "flip_index.npy", mesh.flip_index)
     np.save(resources / "kpt_ind.npy", mesh.landmark_68_ids)
     np.save(resources / "triangles.npy", mesh.triangles)
-    rng = np.random.default_rng(0)
     for row in map(row_of_key, keys):
         image, labels = files.image(row), files.labels(row)
         for path in (image, labels):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
         with np.load(source / labels) as arrays:
             np.savez_compressed(root / labels, verts=arrays["verts"][mesh.ids], R_t=arrays["R_t"])
-        _write_picture(source / image, root / image, rng if detailed else None)
+        write = _write_detailed if detailed else shutil.copyfile
+        write(source / image, root / image)
     return root
 
 
-def write_300w_lp(root: Path, *, detailed: bool = False) -> Path:
-    """The bundled 300W-LP samples. detailed: see the module."""
-    source = bundled_root("300w-lp")
-    shutil.copytree(source, root)
-    if detailed:
-        rng = np.random.default_rng(1)
-        for path in sorted(source.rglob("*.jpg")):
-            _write_picture(path, root / path.relative_to(source), rng)
-    return root
-
-
-def _write_picture(source: Path, out: Path, rng: np.random.Generator | None) -> None:
-    if rng is None:
-        shutil.copyfile(source, out)
-        return
+def _write_detailed(source: Path, out: Path) -> None:
+    """With a sensor's noise."""
     bgr = cv2.imread(str(source))
-    noise = rng.normal(0.0, NOISE_LEVEL, bgr.shape)
-    noisy = np.clip(bgr + noise, 0, 255).astype(np.uint8)
+    noisy = cv2.add(bgr, _noise(bgr.shape), dtype=cv2.CV_8U)
     cv2.imwrite(str(out), noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+@lru_cache(maxsize=1)
+def _noise(shape: tuple[int, ...]) -> Float[Array, "h w 3"]:
+    return NOISE_LEVEL * np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def thinned_mesh(dataset: ArkitFace, key: str, count: int = ARKIT_VERTICES) -> ThinnedMesh:

@@ -3,12 +3,13 @@
 The recipe trg on files of ARKitFace's layout (800 px, as much detail as a camera's), its own
 augmentation, network, loss and optimiser. Three speeds: batches alone; steps alone, with one batch
 again and again; and training, where each step waits for its batch and the processes that make
-batches take their share of the processor. Steps and training take turns, in the same process. When
-training starts a turn no batch is ready but its first, and that one is not waited for.
+batches take their share of the processor. Steps and training take turns, in the same process; the
+first steps of a turn of training, in which more batches are made than used, are not counted.
 """
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,25 +29,38 @@ from models.trg.batch import PoseBatch
 from viewer.datasets.training_parts import BOTH
 
 BATCH, ROUNDS, STEPS = 16, 4, 6
-LOADER_BATCHES = 12
+LOADER_BATCHES, FILLING_STEPS = 12, 2
 
 
 @dataclass
 class _Clock:
-    """Samples, and the seconds that they took."""
+    """Samples, and the seconds that they took; processors' time too, of this process with all its
+    threads and of its children that have ended."""
 
     samples: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
-    def add(self, samples: int, run: Callable[[], None]) -> None:
-        started = time.perf_counter()
+    def add(self, samples: int, run: Callable[[], object]) -> None:
+        started, cpu_started = time.perf_counter(), _cpu_s()
         run()
         self.seconds += time.perf_counter() - started
+        self.cpu_seconds += _cpu_s() - cpu_started
         self.samples += samples
 
     @property
     def rate(self) -> float:
         return self.samples / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Each sample."""
+        return 1000.0 * self.cpu_seconds / self.samples
+
+
+def _cpu_s() -> float:
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
 
 
 def run_train_benchmark(
@@ -59,7 +73,6 @@ def run_train_benchmark(
     try:
         with tempfile.TemporaryDirectory(prefix="train-benchmark-") as name:
             root = Path(name) / "ARKitFace"
-            root.mkdir()
             config = _config(write_arkitface_1220(root, detailed=True), threads, batch_size)
             setup = build_trg(config, Place(Path(name) / "run", lambda _text: None))
             found = _measured(config, setup, rounds, steps)
@@ -99,12 +112,12 @@ def _measured(config: RunConfig, setup: RunSetup, rounds: int, steps: int) -> di
     loader, alone, trained = _Clock(), _Clock(), _Clock()
     source = setup.data.batches(0, LOADER_BATCHES + 1)
     same = next(source)
-    loader.add(LOADER_BATCHES * size, lambda: _exhaust(source))
+    loader.add(LOADER_BATCHES * size, lambda: list(source))
     step(same)
     for number in range(rounds):
         source = setup.data.batches(number * 1000, number * 1000 + 1000)
-        first = next(source)
-        trained.add(steps * size, lambda f=first, s=source: _train(step, f, s, steps))
+        _train(step, source, FILLING_STEPS)
+        trained.add(steps * size, lambda s=source: _train(step, s, steps))
         source.close()
         alone.add(steps * size, lambda: [step(same) for _ in range(steps)])
     return {
@@ -112,19 +125,12 @@ def _measured(config: RunConfig, setup: RunSetup, rounds: int, steps: int) -> di
         "step_samples_per_s": round(alone.rate, 2),
         "trained_samples_per_s": round(trained.rate, 2),
         "trained_over_step": round(trained.rate / alone.rate, 3),
+        "loader_cpu_ms": round(loader.cpu_ms, 1),
+        "step_cpu_ms": round(alone.cpu_ms, 1),
     }
 
 
-def _exhaust(batches: Iterator[PoseBatch]) -> None:
-    for _ in batches:
-        pass
-
-
-def _train(
-    step: Callable[[PoseBatch], None], first: PoseBatch, batches: Iterator[PoseBatch], steps: int
-) -> None:
-    """Each step, and the wait for the next batch."""
-    batch = first
+def _train(step: Callable[[PoseBatch], None], batches: Iterator[PoseBatch], steps: int) -> None:
+    """Each step with the wait for its batch."""
     for _ in range(steps):
-        step(batch)
-        batch = next(batches)
+        step(next(batches))

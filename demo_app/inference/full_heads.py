@@ -58,9 +58,7 @@ class FullHeads:
 
     def fit(self, pose: HeadPose, options: FitOptions | None = None) -> FlameFit:
         """The head of a pose. Raises: FlameFileError; FitError for a pose that no head has."""
-        knows_mesh = self.assets.is_open_head and len(pose.vertices_head_m) == FACEMESH_COUNT
-        points_m = pose.vertices_cam_m() if knows_mesh else pose.landmarks_68_cam_m()
-        return self.fitter.to_camera(points_m, pose.K_image_from_cam, options=options)
+        return fit_pose(self.fitter, pose, options)
 
     def of_faces(self, faces: Sequence[FacePose]) -> tuple[FullHead, ...]:
         """The heads of a frame, in its order; a face that no head can have is left out.
@@ -91,6 +89,13 @@ class HeadFollower:
         if len(shapes) < IDENTITY_FRAMES:
             shapes.append(fit.shape)
         return fit
+
+
+def fit_pose(fitter: FlameFitter, pose: HeadPose, options: FitOptions | None = None) -> FlameFit:
+    """The head of a pose. Raises: FitError for a pose that no head has."""
+    knows_mesh = fitter.assets.is_open_head and len(pose.vertices_head_m) == FACEMESH_COUNT
+    points_m = pose.vertices_cam_m() if knows_mesh else pose.landmarks_68_cam_m()
+    return fitter.to_camera(points_m, pose.K_image_from_cam, options=options)
 
 
 def _heads(faces: Sequence[FacePose], fit: Callable[[FacePose], FlameFit]) -> tuple[FullHead, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo_app.actions.dataset_filters import Address
+from demo_app.actions.dataset_flags import may_write
 from demo_app.actions.dataset_open import list_datasets
 from demo_app.services import Services
 from demo_app.tabs import (
@@ -18,7 +19,7 @@ from demo_app.tabs import (
     datasets_sample,
     datasets_source,
 )
-from demo_app.tabs.datasets_browse import BrowseUpdate, ChartsUpdate
+from demo_app.tabs.datasets_browse import BrowseUpdate
 from demo_app.tabs.datasets_model import ModelUpdate
 from demo_app.tabs.datasets_sample import SampleUpdate
 from demo_app.tabs.datasets_source import SourceUpdate
@@ -41,11 +42,12 @@ VIEW_TITLES = {
     BROWSE: "Browse",
     SAMPLE: "Sample",
     CHECKS: "Checks",
-    MODEL: "Model beside truth",
+    MODEL: "Model",
     EXPORT: "Export",
 }
 
 SEARCH = "() => [location.search]"
+EMPTY_VALUE = '{__type__: "update", value: ""}'
 SEARCH_AND_STATE = "(search, here) => [location.search, here]"
 
 
@@ -81,10 +83,12 @@ def build(services: Services, here: gr.State, address: gr.HTML) -> DatasetsCompo
         SAMPLE: lambda: datasets_sample.build(services),
         CHECKS: datasets_checks.build,
         MODEL: lambda: datasets_model.build(services),
-        EXPORT: datasets_export.build,
+        EXPORT: lambda: datasets_export.build(services),
     }
     with (
-        gr.Column(visible=False, elem_classes="ds-sections", elem_id="ds-sections") as sections,
+        gr.Column(
+            visible=False, elem_classes=_classes(services), elem_id="ds-sections"
+        ) as sections,
         gr.Tabs(selected=BROWSE, elem_id="ds-views") as views,
     ):
         for name, title in VIEW_TITLES.items():
@@ -102,9 +106,14 @@ def build(services: Services, here: gr.State, address: gr.HTML) -> DatasetsCompo
         browse=datasets_browse.BrowseComponents(**shared, **parts[BROWSE]),
         sample=datasets_sample.SampleComponents(**shared, **parts[SAMPLE]),
         checks=parts[CHECKS],
-        model=datasets_model.ModelComponents(here=here, **parts[MODEL]),
+        model=datasets_model.ModelComponents(**shared, **parts[MODEL]),
         export=datasets_export.ExportComponents(here=here, **parts[EXPORT]),
     )
+
+
+def _classes(services: Services) -> str:
+    """ds-read-only: whatever flags is hidden, and its key does nothing."""
+    return "ds-sections" if may_write(services) else "ds-sections ds-read-only"
 
 
 def connect(
@@ -131,17 +140,7 @@ def _connect_refresh(datasets: DatasetsComponents, services: Services) -> None:
     """Samples, charts and the sample of the address after a data set was opened or indexed."""
 
     def on_refresh(here: Here) -> BrowseUpdate:
-        if not datasets_browse.is_ready(services, here):
-            return datasets_browse.UNCHANGED
-        with explaining():
-            shown = datasets_browse.browse_update(services, here)
-        return shown._replace(here=gr.skip())
-
-    def on_charts(here: Here) -> ChartsUpdate:
-        if not datasets_browse.is_ready(services, here):
-            return datasets_browse.SAME_CHARTS
-        with explaining():
-            return datasets_browse.charts_update(services, here)
+        return datasets_browse.shown(services, here)
 
     def on_sample(here: Here) -> SampleUpdate:
         if not here.address.key or not datasets_browse.is_ready(services, here):
@@ -153,11 +152,14 @@ def _connect_refresh(datasets: DatasetsComponents, services: Services) -> None:
         shown = datasets_sample.no_sample(Here())
         return shown._replace(here=gr.skip(), address=gr.skip())
 
-    here, new = datasets.here, datasets.source.revision.change
-    shown = new(on_refresh, here, datasets.browse.outputs(), **IN_TURN)
-    shown.then(on_charts, here, datasets.browse.chart_outputs(), **QUIET)
+    here, browse, new = datasets.here, datasets.browse, datasets.source.revision.change
+    datasets.tabs[BROWSE].select(on_refresh, here, browse.outputs(), **IN_TURN)
+    renewed = new(on_refresh, here, browse.outputs(), **IN_TURN)
+    datasets_browse.draw_charts_after(browse, services, renewed)
     new(on_sample, here, datasets.sample.outputs(), **IN_TURN)
+    blank = f"() => [{', '.join(2 * [EMPTY_VALUE])}]"
     for other in (datasets.source.open.click, datasets.source.name.input):
+        other(fn=None, outputs=[browse.form, browse.grid], js=blank)
         other(on_other, None, datasets.sample.outputs(), **QUIET)
 
 
@@ -207,13 +209,6 @@ def _connect_arrival(
 def _connect_views(datasets: DatasetsComponents, services: Services) -> None:
     """Sub tabs compute what they show when they are looked at."""
 
-    def on_browse(here: Here) -> BrowseUpdate:
-        if not datasets_browse.is_ready(services, here):
-            return datasets_browse.UNCHANGED
-        with explaining():
-            shown = datasets_browse.browse_update(services, here)
-        return shown._replace(here=gr.skip())
-
     def on_checks(here: Here) -> str:
         with explaining():
             return datasets_checks.status_update(services, here)
@@ -230,39 +225,40 @@ def _connect_views(datasets: DatasetsComponents, services: Services) -> None:
     here, export = datasets.here, datasets.export
     for name, tab in datasets.tabs.items():
         tab.select(fn=None, js=f"() => {{ window.trgDatasets.look('{name}'); }}")
-    datasets.tabs[BROWSE].select(on_browse, here, datasets.browse.outputs(), **IN_TURN)
     datasets.tabs[CHECKS].select(on_checks, here, datasets.checks.overview, **QUIET)
     datasets.tabs[MODEL].select(
-        on_model, [here, datasets.model.model], datasets.model.outputs(), **QUIET
+        on_model, [here, datasets.model.model], datasets.model.outputs(), **IN_TURN
     )
     datasets.tabs[EXPORT].select(on_export, here, [export.what, export.format], **QUIET)
 
 
 def _connect_opening(datasets: DatasetsComponents, services: Services) -> None:
-    """From a thumbnail to its sample, from a sample back, from a check to its samples."""
+    """From a thumbnail to its sample, from a sample back, from a check or a bin to its samples."""
 
     def go(view: str) -> dict[str, Any]:
         update = f'() => [{{__type__: "update", selected: "{view}"}}]'
         return {"fn": None, "outputs": datasets.views, "js": update}
 
     def on_opened(event: gr.EventData, here: Here) -> SampleUpdate:
-        return datasets_sample.opened(services, here, str(event.key), None, "", "", True)
+        return datasets_sample.opened(services, here, str(event.key), None, "", True)
 
     def on_chosen(event: gr.EventData, here: Here) -> BrowseUpdate:
         with explaining():
             return datasets_checks.chosen_update(services, here, str(event.check))
 
-    def on_charts(here: Here) -> ChartsUpdate:
-        with explaining():
-            return datasets_browse.charts_update(services, here)
+    def on_bin(event: gr.EventData, here: Here) -> BrowseUpdate:
+        return datasets_browse.picked(services, here, event.columns, event.bounds)
 
+    here, model = datasets.here, datasets.model
     shown = {"outputs": datasets.sample.outputs(), **IN_TURN}
-    for grid in (datasets.browse.grid, datasets.model.worst):
+    for grid in (datasets.browse.grid, model.worst):
         grid.opened(**go(SAMPLE))
-        grid.opened(on_opened, datasets.here, **shown)
+        grid.opened(on_opened, here, **shown)
     datasets.sample.stage.closed(**go(BROWSE))
-    datasets.checks.overview.chosen(**go(BROWSE))
-    chosen = datasets.checks.overview.chosen(
-        on_chosen, datasets.here, datasets.browse.outputs(), **IN_TURN
-    )
-    chosen.then(on_charts, datasets.here, datasets.browse.chart_outputs(), **QUIET)
+    narrowed = {"inputs": here, "outputs": datasets.browse.outputs(), **IN_TURN}
+    for narrow, handler in (
+        (datasets.checks.overview.chosen, on_chosen),
+        (model.bins.picked, on_bin),
+    ):
+        narrow(**go(BROWSE))
+        datasets_browse.draw_charts_after(datasets.browse, services, narrow(handler, **narrowed))

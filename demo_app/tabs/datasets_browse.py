@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo_app.actions.dataset_charts import Charts, build_charts
+from demo_app.actions.dataset_charts import build_charts
 from demo_app.actions.dataset_filters import active_filters_html, filter_choices, with_click
 from demo_app.actions.dataset_flags import toggle_flag
 from demo_app.actions.dataset_open import index_state
@@ -47,6 +48,7 @@ class BrowseComponents:
     chips: gr.HTML
     grid: gr.HTML
     charts: dict[str, gr.HTML]
+    charts_panel: gr.Accordion
 
     def outputs(self) -> list[gr.blocks.Block]:
         """In the order of `BrowseUpdate`."""
@@ -54,7 +56,7 @@ class BrowseComponents:
 
     def chart_outputs(self) -> list[gr.blocks.Block]:
         """In the order of `ChartsUpdate`."""
-        return [self.charts[name] for name in ChartsUpdate._fields]
+        return [self.charts_panel, *self.charts.values()]
 
 
 class BrowseUpdate(NamedTuple):
@@ -68,14 +70,15 @@ class BrowseUpdate(NamedTuple):
 
 
 class ChartsUpdate(NamedTuple):
-    """Figures by the names of `Charts`."""
+    """The panel around them, and figures by the names of `CHART_TITLES`."""
 
+    panel: Any
+    density: Any
+    sphere: Any
     yaw: Any
     pitch: Any
     roll: Any
     distance: Any
-    density: Any
-    sphere: Any
 
 
 UNCHANGED = BrowseUpdate(*(gr.skip() for _ in BrowseUpdate._fields))
@@ -89,7 +92,9 @@ def build() -> dict[str, Any]:
             form = build_filter_form("ds-filters")
         with gr.Column(elem_classes="ds-main", min_width=300):
             with (
-                gr.Accordion("Charts", open=True, elem_classes="panel", elem_id="ds-charts"),
+                gr.Accordion(
+                    "Charts", open=True, elem_classes="panel", elem_id="ds-charts"
+                ) as charts_panel,
                 gr.Row(elem_classes="ds-charts"),
             ):
                 charts = {
@@ -98,7 +103,9 @@ def build() -> dict[str, Any]:
                 }
             chips = gr.HTML(visible=False, elem_id="ds-chips", apply_default_css=False)
             grid = build_grid("ds-grid")
-    return {"form": form, "chips": chips, "grid": grid, "charts": charts}
+    return {
+        "form": form, "chips": chips, "grid": grid, "charts": charts, "charts_panel": charts_panel,
+    }  # fmt: skip
 
 
 def browse_update(services: Services, here: Here, serial: int | None = None) -> BrowseUpdate:
@@ -117,7 +124,7 @@ def browse_update(services: Services, here: Here, serial: int | None = None) -> 
         layers=here.layers,
         model=here.model,
     )
-    here = here._replace(address=replace(address, page=view.page))
+    here = here.at(page=view.page)
     chips = active_filters_html(services, here.data_id, address.filters)
     return BrowseUpdate(
         here=here,
@@ -130,13 +137,50 @@ def browse_update(services: Services, here: Here, serial: int | None = None) -> 
 
 def charts_update(services: Services, here: Here) -> ChartsUpdate:
     """Raises: as `browse_update`."""
-    charts: Charts = build_charts(services, here.data_id, here.filters, here.model)
-    return ChartsUpdate(**{one.name: getattr(charts, one.name) for one in fields(charts)})
+    charts = build_charts(services, here.data_id, here.filters, here.model)
+    figures = {name: getattr(charts, name) for name in CHART_TITLES}
+    some = any(figures.values())
+    return ChartsUpdate(panel=gr.Accordion(visible=True if some else "hidden"), **figures)
 
 
 def filtered(here: Here, filters: Filters) -> Here:
     """The same place under other filters, at its first page."""
-    return here._replace(address=replace(here.address, filters=filters, page=0))
+    return here.at(filters=filters, page=0)
+
+
+def picked(
+    services: Services, here: Here, columns: Sequence[str], bounds: Sequence[float]
+) -> BrowseUpdate:
+    """After a click on a chart's bin."""
+    if not columns or not bounds:
+        return UNCHANGED
+    with explaining():
+        return browse_update(services, filtered(here, with_click(here.filters, columns, bounds)))
+
+
+def shown(services: Services, here: Here) -> BrowseUpdate:
+    """`browse_update` where there is an index; a newer place is not written over."""
+    if not is_ready(services, here):
+        return UNCHANGED
+    with explaining():
+        return browse_update(services, here)._replace(here=gr.skip())
+
+
+def draw_charts_after(
+    browse: BrowseComponents, services: Services, *events: gr.events.Dependency
+) -> None:
+    """Charts follow thumbnails, so that those come at once."""
+
+    def on_charts(here: Here) -> ChartsUpdate:
+        if not is_ready(services, here):
+            return SAME_CHARTS
+        with explaining():
+            return charts_update(services, here)
+
+    for event in events:
+        event.then(
+            on_charts, browse.here, browse.chart_outputs(), trigger_mode="always_last", **QUIET
+        )
 
 
 def is_ready(services: Services, here: Here) -> bool:
@@ -155,20 +199,11 @@ def connect(browse: BrowseComponents, services: Services) -> None:
     def on_turned(event: gr.EventData, here: Here) -> BrowseUpdate:
         with explaining():
             sort = Sort(str(event.sort), bool(event.descending))
-            address = replace(here.address, page=int(event.page), sort=sort)
-            here = here._replace(address=address, overlay=bool(event.overlay))
+            here = here.at(page=int(event.page), sort=sort)._replace(overlay=bool(event.overlay))
             return browse_update(services, here)._replace(form=gr.skip())
 
     def on_picked(event: gr.EventData, here: Here) -> BrowseUpdate:
-        if not event.columns or not event.bounds:
-            return UNCHANGED
-        with explaining():
-            filters = with_click(here.filters, event.columns, event.bounds)
-            return browse_update(services, filtered(here, filters))
-
-    def on_charts(here: Here) -> ChartsUpdate:
-        with explaining():
-            return charts_update(services, here)
+        return picked(services, here, event.columns, event.bounds)
 
     def on_flagged(event: gr.EventData, here: Here) -> None:
         with explaining():
@@ -177,10 +212,7 @@ def connect(browse: BrowseComponents, services: Services) -> None:
     shown = {"outputs": browse.outputs(), **IN_TURN}
     events = [browse.form.filtered(on_filtered, browse.here, **shown)]
     events += [chart.picked(on_picked, browse.here, **shown) for chart in browse.charts.values()]
-    for event in events:
-        event.then(
-            on_charts, browse.here, browse.chart_outputs(), trigger_mode="always_last", **QUIET
-        )
+    draw_charts_after(browse, services, *events)
     browse.grid.turned(on_turned, browse.here, **shown)
     browse.grid.flagged(on_flagged, browse.here, None, **IN_TURN)
 

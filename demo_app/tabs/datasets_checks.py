@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -94,7 +94,7 @@ def chosen_update(services: Services, here: Here, name: str) -> BrowseUpdate:
     here = filtered(here, form.filters())
     if check is not None and not check.is_flag:
         sort = Sort(f"check_{name}", check.higher_is_worse)
-        here = here._replace(address=replace(here.address, sort=sort))
+        here = here.at(sort=sort)
     return browse_update(services, here)
 
 

@@ -10,17 +10,16 @@ import gradio as gr
 
 from demo_app.actions.background import BusyError, Progress
 from demo_app.actions.dataset_exports import MAX_OVERLAYS, export_formats, export_samples
-from demo_app.actions.dataset_flags import export_flags, import_flags
-from demo_app.actions.dataset_page import read_page
+from demo_app.actions.dataset_flags import export_flags, import_flags, may_write
+from demo_app.actions.dataset_page import count_samples
 from demo_app.actions.dataset_picture import DEFAULT_LAYERS, LAYER_TITLES
 from demo_app.actions.progress_text import progress_html
 from demo_app.actions.views import notice_html
 from demo_app.services import Services
+from demo_app.tabs.datasets_model import WHAT
 from demo_app.tabs.datasets_state import QUIET, Here
 from demo_app.tabs.problems import EXPLAINED
-from viewer.index.filters import Sort
 
-WHAT = '<p class="status"><b>{} samples</b> are left by the filters of Browse.</p>'
 FLAGS = (
     '<p class="hint">Flags, tags and notes lie in your own folder, never in that of the data set. '
     "A CSV takes them to another machine.</p>"
@@ -58,13 +57,13 @@ class ExportUpdate(NamedTuple):
     file: Any
 
 
-def build() -> dict[str, Any]:
-    """Two cards."""
+def build(services: Services) -> dict[str, Any]:
+    """Two cards; the one of flags only where they may be set."""
     with gr.Row(elem_classes="ds-export"):
-        with gr.Column(elem_classes="card", min_width=300):
+        with gr.Column(elem_classes="card ds-card", min_width=300):
             gr.HTML('<h3 class="ds-title">Samples</h3>', apply_default_css=False)
             samples = _build_samples()
-        with gr.Column(elem_classes="card", min_width=300):
+        with gr.Column(elem_classes="card ds-card", min_width=300, visible=may_write(services)):
             gr.HTML('<h3 class="ds-title">Flags, tags and notes</h3>', apply_default_css=False)
             gr.HTML(FLAGS, apply_default_css=False)
             with gr.Row(elem_classes="downloads"):
@@ -84,7 +83,7 @@ def build() -> dict[str, Any]:
 
 def _build_samples() -> dict[str, Any]:
     what = gr.HTML(elem_id="ds-export-what", apply_default_css=False)
-    kind = gr.Radio([], label="As", elem_id="ds-export-format")
+    kind = gr.Radio([], label="Format", elem_id="ds-export-format")
     layers = gr.CheckboxGroup(
         [(title, name) for name, title in LAYER_TITLES.items()],
         value=list(DEFAULT_LAYERS),
@@ -95,9 +94,9 @@ def _build_samples() -> dict[str, Any]:
     )
     with gr.Row(elem_classes="tight"):
         start = gr.Button("Export", variant="primary", elem_id="ds-export-start")
-        cancel = gr.Button("Cancel", interactive=False, elem_id="ds-export-cancel")
+        cancel = gr.Button("Cancel", visible=False, elem_id="ds-export-cancel")
     progress = gr.HTML(elem_id="ds-export-progress", apply_default_css=False)
-    file = gr.DownloadButton("Download", visible=False, elem_id="ds-export-file")
+    file = gr.DownloadButton("Download", variant="primary", visible=False, elem_id="ds-export-file")
     return {
         "what": what, "format": kind, "layers": layers, "start": start, "cancel": cancel,
         "progress": progress, "file": file,
@@ -110,15 +109,8 @@ def looked_at(services: Services, here: Here) -> tuple[str, gr.Radio]:
     Raises: IndexMissingError, FilterError, DatasetActionError.
     """
     formats = export_formats(services, here.data_id)
-    return WHAT.format(f"{count_of(services, here):,}"), gr.Radio(
-        choices=list(formats), value=formats[0][1]
-    )
-
-
-def count_of(services: Services, here: Here) -> int:
-    """Samples that the filters leave. Raises: as `looked_at`."""
-    page = read_page(services, here.data_id, here.filters, Sort(), 0, page_size=1, model=here.model)
-    return page.total
+    count = count_samples(services, here.data_id, here.filters, here.model)
+    return WHAT.format(f"{count:,}"), gr.Radio(choices=list(formats), value=formats[0][1])
 
 
 def connect(export: ExportComponents, services: Services) -> None:
@@ -167,7 +159,7 @@ def connect(export: ExportComponents, services: Services) -> None:
 def _working(progress: str) -> ExportUpdate:
     return ExportUpdate(
         start=gr.Button(interactive=False),
-        cancel=gr.Button(interactive=True),
+        cancel=gr.Button(visible=True, interactive=True),
         progress=progress,
         file=gr.DownloadButton(visible=False),
     )
@@ -176,7 +168,7 @@ def _working(progress: str) -> ExportUpdate:
 def _idle(progress: str, file: Any = None) -> ExportUpdate:
     return ExportUpdate(
         start=gr.Button(interactive=True),
-        cancel=gr.Button(interactive=False),
+        cancel=gr.Button(visible=False),
         progress=progress,
         file=gr.skip() if file is None else file,
     )

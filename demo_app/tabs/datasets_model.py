@@ -14,16 +14,19 @@ from demo_app.actions.dataset_model import (
     model_report,
     start_comparison,
 )
+from demo_app.actions.dataset_page import count_samples
 from demo_app.actions.model_choices import missing_model_html, model_menu
 from demo_app.actions.views import notice_html
 from demo_app.services import Services
-from demo_app.tabs.datasets_state import QUIET, Here, cards_value
+from demo_app.tabs.datasets_state import IN_TURN, QUIET, Here, address_text, cards_value
 from demo_app.tabs.datasets_widgets import build_grid
 from demo_app.tabs.figure import build_figure
 from demo_app.tabs.problems import EXPLAINED
 
 LOOK_EVERY_S = 1.0
 
+WHAT = '<p class="status"><b>{} samples</b> are left by the filters of Browse.</p>'
+WORST_TITLE = '<h3 class="ds-title">Largest errors first</h3>'
 NO_RESULTS = (
     '<p class="empty-title">No results yet</p><p>Choose a model and run it on the samples that '
     "the filters of Browse leave. Results are kept: a second run goes on.</p>"
@@ -35,6 +38,8 @@ class ModelComponents:
     """worst: a grid of the samples with the largest errors."""
 
     here: gr.State
+    address: gr.HTML
+    what: gr.HTML
     model: gr.Dropdown
     missing: gr.HTML
     start: gr.Button
@@ -44,6 +49,7 @@ class ModelComponents:
     report: gr.HTML
     bins_panel: gr.Accordion
     bins: gr.HTML
+    worst_title: gr.HTML
     worst: gr.HTML
 
     def outputs(self) -> list[gr.blocks.Block]:
@@ -55,6 +61,8 @@ class ModelUpdate(NamedTuple):
     """New values of the components of the same names."""
 
     here: Any
+    address: Any
+    what: Any
     missing: Any
     start: Any
     cancel: Any
@@ -63,12 +71,13 @@ class ModelUpdate(NamedTuple):
     report: Any
     bins_panel: Any
     bins: Any
+    worst_title: Any
     worst: Any
 
 
 def build(services: Services) -> dict[str, Any]:
     """Model and buttons, then the report."""
-    with gr.Column(elem_classes="card"):
+    with gr.Column(elem_classes="card ds-card"):
         with gr.Row(elem_classes="ds-source-row"):
             model = gr.Dropdown(
                 model_menu(),
@@ -82,18 +91,24 @@ def build(services: Services) -> dict[str, Any]:
                     "Run on the filtered samples", variant="primary", elem_id="ds-model-run"
                 )
                 cancel = gr.Button("Cancel", visible=False, elem_id="ds-model-cancel", min_width=84)
+        what = gr.HTML(elem_id="ds-model-what", apply_default_css=False)
         missing = gr.HTML(elem_id="ds-model-missing", apply_default_css=False)
         progress = gr.HTML(elem_id="ds-model-progress", apply_default_css=False)
-    report = gr.HTML(visible=False, elem_id="ds-model-report", apply_default_css=False)
+    report = gr.HTML(
+        visible=False, elem_id="ds-model-report", elem_classes="ds-widget", apply_default_css=False
+    )
     with gr.Accordion(
         "Error by yaw and pitch", visible=False, elem_classes="panel", elem_id="ds-bins-panel"
     ) as bins_panel:
         bins = build_figure("ds-bins", "Error by yaw and pitch")
+    worst_title = gr.HTML(
+        WORST_TITLE, visible=False, elem_classes="ds-widget", apply_default_css=False
+    )
     worst = build_grid("ds-worst")
     return {
-        "model": model, "missing": missing, "start": start, "cancel": cancel,
+        "what": what, "model": model, "missing": missing, "start": start, "cancel": cancel,
         "progress": progress, "report": report, "bins_panel": bins_panel, "bins": bins,
-        "worst": worst, "timer": gr.Timer(LOOK_EVERY_S, active=False),
+        "worst_title": worst_title, "worst": worst, "timer": gr.Timer(LOOK_EVERY_S, active=False),
     }  # fmt: skip
 
 
@@ -109,17 +124,21 @@ def model_update(services: Services, here: Here, model: str) -> ModelUpdate:
     """
     job = comparison_state(services, here.data_id)
     report = model_report(services, here.data_id, here.filters, model)
-    here = here._replace(model=model if report.count else "")
+    if report.is_stored:
+        here = here.at(model=model)
     return ModelUpdate(
         here=here,
+        address=address_text(here),
+        what=WHAT.format(f"{count_samples(services, here.data_id, here.filters, here.model):,}"),
         missing=missing_model_html(model),
-        start=gr.Button(interactive=not job.is_running),
+        start=gr.Button(visible=not job.is_running),
         cancel=gr.Button(visible=job.is_running, interactive=True),
         progress=comparison_html(services, here.data_id),
         timer=gr.Timer(active=job.is_running),
         report=gr.HTML(report.html, visible=report.count > 0),
         bins_panel=gr.Accordion(visible=bool(report.bins)),
         bins=report.bins,
+        worst_title=gr.HTML(visible=report.count > 0),
         worst=cards_value(here, report.worst, "" if job.is_running else NO_RESULTS),
     )
 
@@ -162,7 +181,7 @@ def connect(model: ModelComponents, services: Services) -> None:
         return shown(services, here, name)
 
     inputs, outputs = [model.here, model.model], model.outputs()
-    model.model.input(on_show, inputs, outputs, **QUIET)
-    model.start.click(on_start, inputs, outputs, **QUIET)
+    model.model.input(on_show, inputs, outputs, **IN_TURN)
+    model.start.click(on_start, inputs, outputs, **IN_TURN)
     model.cancel.click(on_cancel, model.here, model.cancel, queue=False, **QUIET)
-    model.timer.tick(on_tick, inputs, outputs, **QUIET)
+    model.timer.tick(on_tick, inputs, outputs, **IN_TURN)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo_app.actions.dataset_flags import set_note, set_tags
+from demo_app.actions.dataset_flags import may_write, set_note, set_tags
 from demo_app.actions.dataset_model import compare_sample
 from demo_app.actions.dataset_page import read_page
 from demo_app.actions.dataset_picture import DEFAULT_LAYERS, LAYER_TITLES
-from demo_app.actions.dataset_sample import SampleView, play_addresses, view_sample
+from demo_app.actions.dataset_sample import (
+    SAMPLE_LAYERS,
+    SampleView,
+    play_addresses,
+    view_sample,
+)
 from demo_app.actions.model_choices import model_menu
 from demo_app.actions.views import notice_html
 from demo_app.services import Services
@@ -48,9 +53,11 @@ class SampleComponents:
     figure_panel: gr.Accordion
     raw: gr.HTML
     notes: gr.HTML
+    remarks: gr.Accordion
     tags: gr.Textbox
     note: gr.Textbox
     model: gr.Dropdown
+    compare_panel: gr.Accordion
     compare: gr.Button
     errors: gr.HTML
 
@@ -78,8 +85,10 @@ class SampleUpdate(NamedTuple):
     figure_panel: Any
     raw: Any
     notes: Any
+    remarks: Any
     tags: Any
     note: Any
+    compare_panel: Any
     errors: Any
 
 
@@ -102,12 +111,13 @@ def build(services: Services) -> dict[str, Any]:
                 )
                 pose = gr.Radio([], label="Reading of the label", visible=False, elem_id="ds-pose")
                 legend = gr.HTML(elem_id="ds-legend", apply_default_css=False)
+                model = _build_model(services)
+                remarks = _build_remarks(services)
         with gr.Column(visible=False, elem_classes="ds-sample-facts", min_width=300) as body:
             facts = _build_facts()
-            model = _build_model(services)
     return {
         "status": status, "stage": stage, "layers": layers, "pose": pose, "legend": legend,
-        "under": under, "body": body, **facts, **model,
+        "under": under, "body": body, **facts, **remarks, **model,
     }  # fmt: skip
 
 
@@ -118,32 +128,45 @@ def _build_facts() -> dict[str, Any]:
         figure = build_figure("ds-3d", "3D view")
     with gr.Accordion("Pose in every convention", open=True, elem_classes="panel"):
         conventions = build_copied("ds-conventions")
-    with gr.Accordion("Tags and note", open=False, elem_classes="panel", elem_id="ds-remarks"):
-        tags = gr.Textbox(label="Tags, with commas between them", elem_id="ds-tags")
-        note = gr.Textbox(label="Note", lines=2, max_lines=6, elem_id="ds-note")
     with gr.Accordion("Fields of the file", open=False, elem_classes="panel", elem_id="ds-fields"):
         raw = gr.HTML(elem_id="ds-raw", apply_default_css=False)
         notes = gr.HTML(elem_id="ds-notes", apply_default_css=False)
     return {
         "heading": heading, "findings": findings, "figure": figure, "figure_panel": figure_panel,
-        "conventions": conventions, "tags": tags, "note": note, "raw": raw, "notes": notes,
+        "conventions": conventions, "raw": raw, "notes": notes,
     }  # fmt: skip
+
+
+def _build_remarks(services: Services) -> dict[str, Any]:
+    """Only where flags may be set."""
+    with gr.Accordion(
+        "Tags and note",
+        open=False,
+        visible=may_write(services),
+        elem_classes="panel",
+        elem_id="ds-remarks",
+    ) as remarks:
+        tags = gr.Textbox(label="Tags, with commas between them", elem_id="ds-tags")
+        note = gr.Textbox(label="Note", lines=2, max_lines=6, elem_id="ds-note")
+    return {"remarks": remarks, "tags": tags, "note": note}
 
 
 def _build_model(services: Services) -> dict[str, Any]:
     with gr.Accordion(
-        "Model beside the label", open=False, elem_classes="panel", elem_id="ds-compare-panel"
-    ):
-        with gr.Row(elem_classes="tight"):
+        "Model beside the label", open=True, elem_classes="panel", elem_id="ds-compare-panel"
+    ) as panel:
+        with gr.Row(elem_classes="ds-compare-row"):
             model = gr.Dropdown(
                 model_menu(),
                 value=services.config.default_model,
                 label="Model",
+                show_label=False,
+                container=False,
                 elem_id="ds-sample-model",
             )
             compare = gr.Button("Run on this sample", elem_id="ds-compare")
         errors = gr.HTML(elem_id="ds-errors", apply_default_css=False)
-    return {"model": model, "compare": compare, "errors": errors}
+    return {"model": model, "compare_panel": panel, "compare": compare, "errors": errors}
 
 
 def sample_update(
@@ -151,18 +174,11 @@ def sample_update(
     here: Here,
     layers: list[str] | None = None,
     pose: str = "",
-    errors: str = "",
     focus: bool = False,
 ) -> SampleUpdate:
-    """Everything about the sample of `here`. errors: of a model, whose axes are drawn then too.
-
-    Raises: as `view_sample`.
-    """
-    wanted = DEFAULT_LAYERS if layers is None else tuple(layers)
-    model = here.model if errors else ""
-    view = view_sample(services, here.data_id, here.address.key, wanted, pose, model)
+    """Everything about the sample of `here`. layers: as `view_sample`. Raises: as `view_sample`."""
+    view = view_sample(services, here.data_id, here.address.key, layers, pose, here.model)
     poses = [(name or "As labelled", name) for name in view.poses]
-    kept = [name for name in wanted if name in view.layers]
     return SampleUpdate(
         here=here,
         address=address_text(here),
@@ -171,7 +187,7 @@ def sample_update(
         under=gr.Column(visible=True),
         body=gr.Column(visible=True),
         layers=gr.CheckboxGroup(
-            choices=[(LAYER_TITLES[name], name) for name in view.layers], value=kept
+            choices=[(SAMPLE_LAYERS[name], name) for name in view.layers], value=list(view.shown)
         ),
         pose=gr.Radio(
             choices=poses, value=pose, visible=len(poses) > 1, info=view.pose_note or None
@@ -184,9 +200,11 @@ def sample_update(
         figure_panel=gr.Accordion(visible=bool(view.figure)),
         raw=view.raw_html,
         notes=view.notes_html,
+        remarks=gr.Accordion(open=True) if view.tags or view.note else gr.skip(),
         tags=view.tags,
         note=view.note,
-        errors=errors,
+        compare_panel=gr.Accordion(visible=view.has_picture),
+        errors=view.errors_html,
     )
 
 
@@ -217,7 +235,7 @@ def _stage(view: SampleView, neighbours: tuple[str | None, str | None], focus: b
             "src": view.picture,
             "previous": neighbours[0],
             "next": neighbours[1],
-            "count": len(view.sequence_keys),
+            "count": view.frames,
             "flagged": view.is_flagged,
             "focus": focus,
         }
@@ -240,7 +258,7 @@ def no_sample(here: Here, status: str = NO_SAMPLE) -> SampleUpdate:
 
 def opened(services: Services, here: Here, key: str, *options: Any) -> SampleUpdate:
     """The sample of a key, or the sentence why it cannot be shown. options: as `sample_update`."""
-    here = here._replace(address=replace(here.address, key=key))
+    here = here.at(key=key)
     try:
         return sample_update(services, here, *options)
     except EXPLAINED as error:
@@ -257,16 +275,17 @@ def connect(sample: SampleComponents, services: Services) -> None:
     ) -> SampleUpdate:
         return opened(services, here, str(event.key), layers, pose or "")
 
-    def on_switch(here: Here, layers: list[str], pose: str | None, errors: str) -> SampleUpdate:
+    def on_switch(here: Here, layers: list[str], pose: str | None) -> SampleUpdate:
         if not here.address.key:
             return no_sample(here)
-        return opened(services, here, here.address.key, layers, pose or "", errors)
+        return opened(services, here, here.address.key, layers, pose or "")
 
     def on_played(here: Here, layers: list[str], pose: str | None) -> str:
         with explaining():
-            drawn = tuple(layers)
-            view = view_sample(services, here.data_id, here.address.key, drawn, pose or "")
-            return json.dumps({"play": play_addresses(view, here.data_id, drawn, pose or "")})
+            frames = play_addresses(
+                services, here.data_id, here.address.key, layers, pose or "", here.model
+            )
+            return json.dumps({"play": frames})
 
     def on_flagged(event: gr.EventData, here: Here) -> None:
         with explaining():
@@ -276,7 +295,7 @@ def connect(sample: SampleComponents, services: Services) -> None:
     sample.stage.played(on_played, switches, sample.stage, **QUIET)
     sample.stage.flagged(on_flagged, sample.here, None, **IN_TURN)
     for switch in (sample.layers, sample.pose):
-        switch.input(on_switch, [*switches, sample.errors], **shown)
+        switch.input(on_switch, switches, **shown)
     _connect_remarks(sample, services)
     _connect_model(sample, services)
 
@@ -299,9 +318,8 @@ def _connect_model(sample: SampleComponents, services: Services) -> None:
         if not here.address.key:
             return UNCHANGED
         try:
-            errors = compare_sample(services, here.data_id, here.address.key, model)
-            here = here._replace(model=model)
-            return sample_update(services, here, layers, pose or "", errors)
+            compare_sample(services, here.data_id, here.address.key, model)
+            return sample_update(services, here.at(model=model), [*layers, "model"], pose or "")
         except EXPLAINED as error:
             return UNCHANGED._replace(errors=notice_html(str(error), "warning"))
 
@@ -309,8 +327,5 @@ def _connect_model(sample: SampleComponents, services: Services) -> None:
         on_compare,
         [sample.here, sample.layers, sample.pose, sample.model],
         sample.outputs(),
-        api_visibility="private",
-        show_progress="minimal",
-        show_progress_on=sample.errors,
-        concurrency_id="still",
+        **IN_TURN | {"show_progress": "minimal", "show_progress_on": sample.errors},
     )

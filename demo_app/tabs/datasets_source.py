@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from demo_app.actions.dataset_filters import Address
+from demo_app.actions.dataset_flags import may_write
 from demo_app.actions.dataset_open import (
     DatasetChoice,
     cancel_index,
@@ -17,6 +18,7 @@ from demo_app.actions.dataset_open import (
     index_state,
     list_datasets,
     open_dataset,
+    shown_root,
     start_index,
     summary_html,
 )
@@ -40,14 +42,14 @@ EMPTY = '<div class="empty">{}</div>'
 
 @dataclass(frozen=True)
 class SourceComponents:
-    """revision: changes when there is something new to browse. root: None where paths on the server
-    may not be typed. empty: in place of `sections`.
+    """revision: changes when there is something new to browse. root: hidden where paths on the
+    server may not be typed. empty: in place of `sections`.
     """
 
     here: gr.State
     revision: gr.State
     name: gr.Dropdown
-    root: gr.Textbox | None
+    root: gr.Textbox
     open: gr.Button
     build: gr.Button
     cancel: gr.Button
@@ -70,6 +72,7 @@ class SourceUpdate(NamedTuple):
     here: Any
     revision: Any
     name: Any
+    root: Any
     build: Any
     cancel: Any
     progress: Any
@@ -87,20 +90,20 @@ def update(**values: Any) -> SourceUpdate:
 
 def build(services: Services) -> dict[str, Any]:
     """The card at the top of the tab."""
-    with gr.Column(elem_classes="card ds-source"):
+    with gr.Column(elem_classes="card ds-card ds-source"):
         with gr.Row(elem_classes="ds-source-row"):
             name = gr.Dropdown(
                 [], label="Data set", interactive=True, elem_id="ds-name", scale=3, min_width=220
             )
-            root = None
-            if services.config.local_paths_allowed:
-                root = gr.Textbox(
-                    label="Its folder",
-                    placeholder="empty: where it was last, or below dataset/",
-                    elem_id="local-path-dataset",
-                    scale=4,
-                    min_width=220,
-                )
+            typed = services.config.local_paths_allowed
+            root = gr.Textbox(
+                label="Its folder",
+                placeholder="bundled samples; type the folder of the real data set",
+                visible=typed,
+                elem_id="local-path-dataset" if typed else None,
+                scale=4,
+                min_width=220,
+            )
             with gr.Row(elem_classes="ds-source-buttons"):
                 opened = gr.Button("Open", variant="primary", elem_id="ds-open", min_width=84)
                 start = gr.Button("Build index", elem_id="ds-index", min_width=110)
@@ -145,9 +148,12 @@ def opened_update(services: Services, address: Address, root: str = "") -> Sourc
     here = Here(opened.data_id, address)
     choices = list_datasets(services)
     state = state_update(services, here)
-    name = gr.Dropdown(choices=menu(choices), value=address.dataset)
     return state._replace(
-        here=here, revision=time.monotonic_ns(), name=name, shelf=datasets_html(services)
+        here=here,
+        revision=time.monotonic_ns(),
+        name=gr.Dropdown(choices=menu(choices), value=address.dataset),
+        root=shown_root(services, opened),
+        shelf=datasets_html(services),
     )
 
 
@@ -171,14 +177,15 @@ def state_update(services: Services, here: Here) -> SourceUpdate:
     """Buttons, progress and summary as the index is now."""
     has_index, job = index_state(services, here.data_id)
     message = BUILDING if job.is_running else NO_INDEX
+    may_ask = may_write(services) or not has_index
     return update(
         build=gr.Button(
             "Refresh index" if has_index else "Build index",
             variant="secondary" if has_index else "primary",
             interactive=True,
-            visible=not job.is_running,
+            visible=may_ask and not job.is_running,
         ),
-        cancel=gr.Button(visible=job.is_running, interactive=True),
+        cancel=gr.Button(visible=may_write(services) and job.is_running, interactive=True),
         progress=index_html(services, here.data_id),
         summary=summary_html(services, here.data_id) if has_index else "",
         timer=gr.Timer(active=job.is_running),
@@ -219,29 +226,15 @@ def connect(source: SourceComponents, services: Services) -> None:
 
 
 def _connect_open(source: SourceComponents, services: Services) -> None:
-    def run(name: str | None, root: str) -> SourceUpdate:
+    def on_open(name: str | None, root: str) -> SourceUpdate:
         try:
-            return opened_update(services, Address(name or ""), root)
+            return opened_update(services, Address(name or ""), root.strip())
         except EXPLAINED as error:
             return failed_update(services, name or "", error)
 
-    def on_open(name: str | None) -> SourceUpdate:
-        return run(name, "")
+    def on_name(name: str | None) -> SourceUpdate:
+        return on_open(name, "")
 
-    def on_open_with_root(name: str | None, root: str) -> SourceUpdate:
-        return run(name, root.strip())
-
-    if source.root is None:
-        source.open.click(on_open, source.name, source.outputs(), **QUIET)
-    else:
-        cleared = '() => [{__type__: "update", value: ""}]'
-        source.name.input(fn=None, outputs=source.root, js=cleared)
-        inputs = [source.name, source.root]
-        gr.on(
-            [source.open.click, source.root.submit],
-            on_open_with_root,
-            inputs,
-            source.outputs(),
-            **QUIET,
-        )
-    source.name.input(on_open, source.name, source.outputs(), **QUIET)
+    typed = [source.name, source.root]
+    gr.on([source.open.click, source.root.submit], on_open, typed, source.outputs(), **QUIET)
+    source.name.input(on_name, source.name, source.outputs(), **QUIET)

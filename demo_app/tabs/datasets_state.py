@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -48,23 +49,31 @@ NOTHING_LEFT = (
 class Here(NamedTuple):
     """data_id: of the open data set, "" before one is.
 
-    overlay: whether thumbnails are drawn on. model: whose results are looked at, "" for none.
+    overlay: whether thumbnails are drawn on.
     Which sub tab is in front is known to the browser alone.
     """
 
     data_id: str = ""
     address: Address = Address("")
     overlay: bool = True
-    model: str = ""
 
     @property
     def filters(self) -> Filters:
         return self.address.filters
 
     @property
+    def model(self) -> str:
+        """Whose results are looked at, "" for none."""
+        return self.address.model
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Drawn on thumbnails."""
         return DEFAULT_LAYERS if self.overlay else ()
+
+    def at(self, **changes: Any) -> Here:
+        """The same place with some fields of its address changed."""
+        return self._replace(address=replace(self.address, **changes))
 
 
 def address_text(here: Here) -> str:
@@ -87,7 +96,7 @@ def split_address(search: str) -> tuple[bool, str, str]:
         name, _, value = part.partition("=")
         if name in own:
             own[name] = unquote_plus(value)
-        elif part:
+        elif part and not name.startswith("__"):  # Gradio's own, such as __theme
             rest.append(f"page={value}" if name == PAGE else part)
     view = own["look"] if own["look"] in VIEWS else BROWSE
     return own["tab"] == TAB, view, "&".join(rest)

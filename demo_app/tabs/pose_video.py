@@ -19,8 +19,9 @@ from demo_app.actions.video_report import first_frame_with_a_face, time_figure_j
 from demo_app.actions.view_update import build_view
 from demo_app.actions.views import notice_html
 from demo_app.services import Services
-from demo_app.tabs import pose_view
+from demo_app.tabs import pose_full_head, pose_view
 from demo_app.tabs.figure import build_figure
+from demo_app.tabs.pose_full_head import VideoHeadsComponents
 from demo_app.tabs.pose_options import OptionComponents
 from demo_app.tabs.pose_view import ViewComponents, ViewUpdate
 from demo_app.tabs.problems import EXPLAINED, explaining
@@ -53,6 +54,7 @@ class VideoComponents:
     redraw: gr.Button
     plot: gr.HTML
     frame: gr.Slider
+    heads: VideoHeadsComponents
 
     def outputs(self) -> list[gr.blocks.Block]:
         """In the order of `VideoUpdate`."""
@@ -103,6 +105,7 @@ def build_output(inputs: dict[str, gr.components.Component]) -> VideoComponents:
         with gr.Accordion("Over time", open=True, elem_classes="panel"):
             plot = build_figure("pose-time", "Angles and position over time")
             gr.HTML('<p class="hint">Thin lines: before smoothing.</p>', apply_default_css=False)
+        heads = pose_full_head.build_video()
         frame = gr.Slider(
             0, 1, value=0, step=1, label="Frame shown below", precision=0, elem_id="pose-frame"
         )
@@ -115,6 +118,7 @@ def build_output(inputs: dict[str, gr.components.Component]) -> VideoComponents:
         redraw=redraw,
         plot=plot,
         frame=frame,
+        heads=heads,
     )
 
 
@@ -233,7 +237,14 @@ def connect(
         "show_progress_on": view.status,
     }
     started = video.start.click(do.start, [video.video, *inputs], video.outputs(), **job, **hidden)
-    started.then(do.frame, **show)
+    started.then(do.frame, **show).then(
+        pose_full_head.forgotten,
+        None,
+        video.heads.outputs(),
+        api_visibility="private",
+        **hidden,
+    )
+    pose_full_head.connect_video(video.heads, services)
     video.frame.input(do.frame, **show)
     video.redraw.click(do.redraw, inputs, video.outputs(), **job, **hidden)
     switches.convention.change(

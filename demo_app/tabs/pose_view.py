@@ -16,11 +16,14 @@ from demo_app.actions.view_update import (
     clear_zero,
     redraw,
     renumber,
+    restyle,
     set_zero,
 )
 from demo_app.actions.views import notice_html
 from demo_app.services import Services
+from demo_app.tabs import pose_full_head
 from demo_app.tabs.figure import build_figure
+from demo_app.tabs.pose_full_head import HeadsComponents, HeadsUpdate, as_heads
 from demo_app.tabs.pose_options import OptionComponents
 from demo_app.tabs.problems import EXPLAINED, explaining
 
@@ -51,10 +54,12 @@ class ViewComponents:
     json: gr.DownloadButton
     csv: gr.DownloadButton
     parquet: gr.DownloadButton
+    heads: HeadsComponents
 
     def outputs(self) -> list[gr.blocks.Block]:
         """In the order of `ViewUpdate`."""
-        return [getattr(self, name) for name in ViewUpdate._fields]
+        own = [name for name in ViewUpdate._fields if name not in HeadsUpdate._fields]
+        return [*(getattr(self, name) for name in own), *self.heads.outputs()]
 
     def drawing(self) -> list[gr.blocks.Block]:
         """In the order of `DrawingUpdate`."""
@@ -71,6 +76,21 @@ class DrawingUpdate(NamedTuple):
     picture: Any
     legend: Any
     annotated: Any
+
+
+class StyleUpdate(NamedTuple):
+    """New values of the components of the same names."""
+
+    picture: Any
+    legend: Any
+    annotated: Any
+    figure: Any
+    heads: Any
+    heads_note: Any
+    heads_glb: Any
+    heads_obj: Any
+    heads_ply: Any
+    heads_npz: Any
 
 
 class NumbersUpdate(NamedTuple):
@@ -101,6 +121,12 @@ class ViewUpdate(NamedTuple):
     json: Any
     csv: Any
     parquet: Any
+    heads: Any
+    heads_note: Any
+    heads_glb: Any
+    heads_obj: Any
+    heads_ply: Any
+    heads_npz: Any
 
 
 def build() -> ViewComponents:
@@ -121,6 +147,7 @@ def build() -> ViewComponents:
         legend = gr.HTML(elem_id="pose-legend", apply_default_css=False)
         table = gr.HTML(elem_id="pose-table", apply_default_css=False)
         downloads = _build_downloads()
+        heads = pose_full_head.build()
         with gr.Accordion("3D view", open=True, elem_classes="panel", elem_id="pose-3d-panel"):
             figure = build_figure("pose-3d", "3D view")
         with gr.Accordion("Matrix and code", open=False, elem_classes="panel"):
@@ -136,7 +163,19 @@ def build() -> ViewComponents:
                 elem_id="pose-code",
             )
     return ViewComponents(
-        source, index, status, body, picture, legend, table, figure, face, matrix, code, **downloads
+        source,
+        index,
+        status,
+        body,
+        picture,
+        legend,
+        table,
+        figure,
+        face,
+        matrix,
+        code,
+        heads=heads,
+        **downloads,
     )
 
 
@@ -177,6 +216,7 @@ def shown(source: str, index: int, view: View) -> ViewUpdate:
         figure=view.figure,
         glb=_file(view.glb),
         **tables,
+        **as_heads(view.heads)._asdict(),
     )
 
 
@@ -242,7 +282,17 @@ def connect(view: ViewComponents, options: OptionComponents, services: Services)
             checked = PoseOptions(*options).checked()
             return as_numbers(renumber(visitor, source, index, checked, face_id))
 
-    for switch in (switches.layers, switches.mesh, switches.mirror):
+    def on_style(request: gr.Request, source: str, index: int, *options: Any) -> StyleUpdate:
+        visitor = services.visitors.get(request.session_hash)
+        if source not in visitor.results:
+            return StyleUpdate(*(gr.skip() for _ in StyleUpdate._fields))
+        with explaining():
+            new = restyle(visitor, source, index, PoseOptions(*options).checked())
+            return StyleUpdate(*as_drawing(new.drawing), new.figure, *as_heads(new.heads))
+
+    styled = [*view.drawing(), view.figure, *view.heads.outputs()]
+    switches.mesh.change(on_style, inputs, styled, trigger_mode="always_last", **quiet)
+    for switch in (switches.layers, switches.mirror):
         switch.change(on_draw, inputs, view.drawing(), trigger_mode="always_last", **quiet)
     with_face = [view.source, view.index, view.face, *switches.inputs()]
     view.face.input(on_numbers, with_face, view.numbers(), **quiet)

@@ -10,11 +10,14 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 
 from demo_app.actions.dataset_shelf import DatasetActionError
+from demo_app.actions.flame_parameters import FlameTabError
 from demo_app.actions.options import OptionError
 from demo_app.actions.predict_picture import NothingToDoError
 from demo_app.inference.export import ExportError
 from demo_app.inference.images import ImageError
 from demo_app.inference.video_reader import VideoError
+from models.flame.flame_files import FlameFileError
+from models.flame.open_head import HeadAssetsError
 from models.geometry.cameras import CameraError
 from models.trg.checkpoints import CheckpointError
 from models.weights import UnknownModelError
@@ -30,6 +33,9 @@ EXPLAINED = (
     DatasetActionError,
     DatasetError,
     ExportError,
+    FlameFileError,
+    FlameTabError,
+    HeadAssetsError,
     ImageError,
     AnnotationIndexError,
     NothingToDoError,

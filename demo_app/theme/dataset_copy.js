@@ -15,7 +15,7 @@ function copyButton(what, text) {
   return button;
 }
 
-const texts = (row) => [...row.cells].map((cell) => cell.innerText.trim());
+const texts = (row) => [...row.cells].map((cell) => cell.textContent.trim());
 
 function decorate() {
   for (const row of element.querySelectorAll('table.ds-conventions tr')) {

@@ -34,7 +34,7 @@ function cellOf(row) {
   picture.append(image);
   const caption = document.createElement('span');
   caption.className = 'ds-caption';
-caption.append(make('b', { textContent: row.caption }), make('small', { textContent: row.value || row.detail, title: row.detail }));
+  caption.append(make('b', { textContent: row.caption }), make('small', { textContent: row.value || row.detail, title: row.detail }));
   cell.append(picture, caption);
   if (row.findings.length) picture.dataset.findings = row.findings.length;
   mark(cell, row.flagged);
@@ -91,7 +91,7 @@ function onKey(event) {
   else if (event.key === 'End') focusCell(all.length - 1);
   else if (event.key === 'PageDown') turn(state.page + 1, 'first');
   else if (event.key === 'PageUp') turn(state.page - 1, 'first');
-  else if (event.key === 'f' || event.key === 'F') flag(all[here]);
+  else if ((event.key === 'f' || event.key === 'F') && !element.closest('.ds-read-only')) flag(all[here]);
   else return;
   event.preventDefault();
 }

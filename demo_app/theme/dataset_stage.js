@@ -66,7 +66,7 @@ stage.addEventListener('keydown', (event) => {
   const name = { ArrowLeft: 'previous', ArrowRight: 'next', f: 'flag', F: 'flag', ' ': 'play', Escape: 'back' }[event.key];
   if (!name || event.ctrlKey || event.metaKey || event.altKey || (event.key === ' ' && event.target.closest('button'))) return;
   event.preventDefault();
-  if (!button[name].disabled) actions[name]();
+  if (!button[name].disabled && !(name === 'flag' && element.closest('.ds-read-only'))) actions[name]();
 });
 
 function show() {

@@ -202,6 +202,16 @@ def matrix_from_ypr_300wlp(
     return about_x(-pitch_deg) @ about_y(yaw_deg) @ about_z(roll_deg)
 
 
+def yaw_pitch_of_nose_deg(directions_cam: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
+    """Yaw and pitch of `ypr_300wlp_from_matrix` from unit vectors along which noses point.
+
+    The nose, R (0, 0, -1), is (-sin yaw, -cos yaw sin pitch, -cos yaw cos pitch): roll turns about
+    it.
+    """
+    x, y, z = directions_cam.T
+    return np.degrees(np.stack([np.arctan2(-x, np.hypot(y, z)), np.arctan2(-y, -z)], 1))
+
+
 def ypr_opencv_from_matrix(R_cam_from_head: Float[Array, "3 3"]) -> YawPitchRollDeg:
     """The angles of OpenCV's solvePnP examples.
 

@@ -49,7 +49,8 @@ def rotation_errors_rad(predictions: HeldOutPredictions) -> Float[Array, "n 3"]:
 
 
 def pose_metrics(predictions: HeldOutPredictions) -> dict[str, float]:
-    """Geodesic error, its parts about the camera's axes, translation, mesh; of the faces.
+    """Geodesic error, its parts about the camera's axes, translation, mesh where it is known; of
+    the faces.
 
     Raises: ValueError if there are none.
     """
@@ -69,9 +70,15 @@ def pose_metrics(predictions: HeldOutPredictions) -> dict[str, float]:
         "t_mean_mm": float(t_mm.mean()),
         "t_median_mm": float(np.median(t_mm)),
         "depth_relative_percent": float(100.0 * np.abs(t_error[:, 2] / t_true[:, 2]).mean()),
-        "vertices_mean_mm": float(predictions.vertex_error_mm[faces].mean()),
-        "crop_mean_px": float(predictions.crop_error_px[faces].mean()),
+        **_mean_of_known("vertices_mean_mm", predictions.vertex_error_mm[faces]),
+        **_mean_of_known("crop_mean_px", predictions.crop_error_px[faces]),
     }
+
+
+def _mean_of_known(name: str, errors: Float[Array, "n"]) -> dict[str, float]:
+    """Nothing where no mesh is known."""
+    known = errors[~np.isnan(errors)]
+    return {name: float(known.mean())} if len(known) else {}
 
 
 def presence_metrics(predictions: HeldOutPredictions) -> dict[str, float]:

@@ -36,11 +36,13 @@ def build_optimizer(network: Trg, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def lr_factor(step: int, config: TrainConfig) -> float:
-    """Learning rate of step 0, 1, ... relative to the highest: a linear rise times a cosine fall.
+    """Learning rate of step 0, 1, ... relative to the highest: a linear rise times a fall.
 
     A function of the step alone, so that a resumed run needs nothing to find its place.
     """
     rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "drop":
+        return rise * (config.lr_drop_factor if step >= config.lr_drop_at * config.steps else 1.0)
     fall = 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / config.steps)))
     return rise * (config.final_lr_factor + (1.0 - config.final_lr_factor) * fall)
 
@@ -70,13 +72,13 @@ class GradientClip:
     """Clips the uncertainty head by itself: its likelihood explodes on outliers, and the pose
     should not pay for that with shorter steps."""
 
-    def __init__(self, network: Trg, limit: float) -> None:
+    def __init__(self, network: Trg, limit: float | None) -> None:
         head = network.uncertainty_head if network.config.uncertainty_head else nn.Module()
         own = {id(p) for p in head.parameters()}
         trained = [p for p in network.parameters() if p.requires_grad]
         sets = ([p for p in trained if id(p) not in own], [p for p in trained if id(p) in own])
         self._sets = [parameters for parameters in sets if parameters]
-        self._limit = limit
+        self._limit = math.inf if limit is None else limit
 
     def __call__(self) -> Tensor:
         """Clips; returns the sum of the norms before, not finite if any gradient was not."""

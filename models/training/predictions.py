@@ -25,7 +25,7 @@ class HeldOutPredictions:
     mean nothing.
 
     vertex_error_mm: mean distance of the mesh in its own frame. crop_error_px: mean distance of the
-        projected mesh, pixels of the crop.
+        projected mesh, pixels of the crop. Both NaN of a face whose mesh is not known.
     presence_logit, rotation_cholesky (rad), t_sigma_m: None if the network has no such head; with
         the calibration that the network had.
     """
@@ -86,6 +86,8 @@ def _compared(last: TrgIterate, batch: PoseBatch, config: TrgConfig) -> dict[str
     targets = build_targets(batch, config)
     vertices = (last.vertices_head_m - targets.vertices_model_m).norm(dim=-1).mean(1)
     crop = (last.vertices_crop - targets.vertices_crop).norm(dim=-1).mean(1)
+    known = targets.has_3d | ~targets.is_face
+    vertices, crop = (torch.where(known, error, torch.nan) for error in (vertices, crop))
     return {
         "is_face": batch.is_face,
         "R_true": targets.R_cam_from_model,

@@ -1,26 +1,39 @@
-"""The training loop: one process, batches in, weights and a run folder out.
+"""The training loop: batches in, weights and a run folder out; one process or many.
 
-Run folder: metrics.jsonl (one JSON object a line: {"kind": "train" or "validation", "step": ...,
-numbers}), checkpoints/, and a file STOP that a person may put there to end the run in order.
-Text lines go to `say`.
+Run folder: metrics.jsonl (one JSON object a line: {"kind": "train", "validation" or "system",
+"step", "time_s", numbers}), checkpoints/, and a file STOP that a person may put there to end the
+run in order. The main process alone writes it. Text lines go to `say`.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
+from jaxtyping import Bool
+from torch import Tensor, nn
 
-from models.training.checkpoints import TrainingCheckpoint, newest_checkpoint, write_checkpoint
+from models.training.checkpoints import (
+    BestCheckpoint,
+    TrainingCheckpoint,
+    checkpoint_path,
+    delete_checkpoints_after,
+    newest_checkpoint,
+    read_best,
+    read_checkpoint,
+    write_best,
+    write_checkpoint,
+)
 from models.training.config import TrainConfig
+from models.training.engine import Engine, build_accelerator, parts_of_batch
 from models.training.initialisation import freeze_stem
-from models.training.losses import LossParts, build_targets, pose_loss
+from models.training.machine import machine_numbers
+from models.training.objective import MiniObjective, Objective
 from models.training.optimisation import (
     GradientClip,
     averaged_copy,
@@ -30,12 +43,20 @@ from models.training.optimisation import (
     update_average,
 )
 from models.training.predictions import network_inputs
+from models.training.run_log import (
+    Meter,
+    Say,
+    append_record,
+    drop_later_records,
+    write_bad_batch,
+)
 from models.trg.batch import PoseBatch
-from models.trg.network import Trg
+from models.trg.network import Trg, TrgIterate
 
-METRICS_FILE, STOP_FILE, CHECKPOINT_FOLDER = "metrics.jsonl", "STOP", "checkpoints"
+STOP_FILE, CHECKPOINT_FOLDER = "STOP", "checkpoints"
+LEAST_SCALE = 1.0
+"""fp16 whose gradients overflow even when the loss is scaled by less than this has diverged."""
 
-Say = Callable[[str], None]
 Validate = Callable[[Trg], Mapping[str, float]]
 
 
@@ -48,7 +69,8 @@ class TrainResult:
     """How a run ended.
 
     network: the averaged weights, evaluation mode. steps_done: of all, resumed ones included.
-    stopped: on request, before its last step. skipped_steps: whose gradients were not finite.
+    stopped: on request, with a checkpoint but no last validation. skipped_steps: whose loss or
+        gradients were not finite.
     """
 
     network: Trg
@@ -57,18 +79,21 @@ class TrainResult:
     skipped_steps: int
 
 
-def say_to_file(path: Path, also: Say | None = None) -> Say:
-    """A `say` that appends lines with the time of day to a file, and passes them on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class Callbacks:
+    """What a run asks of others.
 
-    def say(text: str) -> None:
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        if also is not None:
-            also(line)
+    validate: called in every process with the averaged network before the first step, now and
+        then, and at the end; the main process's numbers go to the log. It may not change the
+        network. torch's random state is kept.
+    should_stop: asked after every step, beside the file STOP (which is removed once obeyed); one
+        process that says yes stops all.
+    progress: told the steps done, in the main process, after every step.
+    """
 
-    return say
+    validate: Validate | None = None
+    should_stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int], None] = lambda step: None
 
 
 def fit(
@@ -78,26 +103,31 @@ def fit(
     run_folder: Path,
     say: Say,
     *,
-    validate: Validate | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    resume: bool = True,
+    callbacks: Callbacks | None = None,
+    objective: Objective | None = None,
+    accelerator: Accelerator | None = None,
+    resume: bool | Path = True,
 ) -> TrainResult:
     """Train; the network given is trained in place.
 
-    batches: batches(start_step) yields the batches of steps start_step, start_step + 1, ...; with
-        the same ones a resumed run ends with the same weights as one that never stopped.
-    validate: called with the averaged network before the first step, now and then, and at the end;
-        its numbers go to the log. It may not change the network. torch's random state is kept.
-    should_stop: asked after every step, beside the file STOP (which is removed once obeyed).
-    resume: go on from the newest readable checkpoint of the run folder, if there is one.
-    Raises: TrainingError when gradients are not finite for too long, batches run out or have
-        another size; ValueError if the checkpoint is of another network.
+    batches: batches(start_step) yields this process's share of the batches of steps start_step,
+        start_step + 1, ...; with the same ones a resumed run ends with the same weights as one
+        that never stopped, and many processes with those of one.
+    objective: the loss; that of trg-mini if None. accelerator: as `build_accelerator` makes it.
+    resume: go on from the newest readable checkpoint of the run folder, if there is one; or from
+        the one given, and forget what came later; False: start anew and delete them.
+    Raises: TrainingError when numbers are not finite for too long, batches run out or have
+        another size; ValueError if the checkpoint is of another network; EngineError.
     """
     with _threads(config.threads):
-        run = _Run(network, config, run_folder, say, validate)
-        if resume:
-            run.resume()
-        return run.train(batches, should_stop)
+        engine = Engine(accelerator or build_accelerator(config), config)
+        chosen = objective or MiniObjective(network.config, config.loss)
+        run = _Run(network, config, run_folder, say, engine, chosen, callbacks or Callbacks())
+        try:
+            run.resume(resume)
+            return run.train(batches)
+        finally:
+            engine.release()
 
 
 class _Run:
@@ -109,27 +139,39 @@ class _Run:
         config: TrainConfig,
         folder: Path,
         say: Say,
-        validate: Validate | None,
+        engine: Engine,
+        objective: Objective,
+        callbacks: Callbacks,
     ) -> None:
-        self.config, self.folder, self.say, self.validate = config, folder, say, validate
-        self.device = torch.device(config.device)
-        torch.manual_seed(config.seed)
-        self.network = network.to(self.device, memory_format=torch.channels_last).train()
+        self.config, self.folder, self.engine = config, folder, engine
+        self.objective, self.callbacks = objective, callbacks
+        self.say: Say = say if engine.is_main else lambda _: None
+        torch.manual_seed(config.seed + engine.rank)
+        network = engine.with_shared_batch_norm(network)
+        self.network = network.to(engine.device, memory_format=torch.channels_last).train()
+        if config.freeze_batch_norm:
+            _freeze_batch_norm(self.network)
         if config.freeze_stem:
             freeze_stem(self.network)
         self.average = averaged_copy(self.network)
-        self.optimizer = build_optimizer(self.network, config)
-        self.clip = GradientClip(self.network, config.gradient_clip)
-        self.step = self.skipped = self.bad_in_a_row = 0
         if config.compile:
             self.network.feature_extractor.compile()
             neck = "pyramid" if network.config.neck == "pyramid" else "deconv_layers"
             getattr(self.network, neck).compile()
-        self.meter = _Meter(config.batch_size)
+        self.clip = GradientClip(self.network, config.gradient_clip)
+        self.optimizer = engine.prepare(self.network, build_optimizer(self.network, config))
+        self.step = self.skipped = self.bad_in_a_row = 0
+        self.metrics: dict[str, float] = {}
+        self.meter = Meter(objective.part_names, config.batch_size)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def resume(self) -> None:
-        found = newest_checkpoint(self.folder / CHECKPOINT_FOLDER, self.say)
+    def resume(self, resume: bool | Path) -> None:
+        folder = self.folder / CHECKPOINT_FOLDER
+        found = self._checkpoint_to_resume(folder, resume)
+        if self.engine.is_main:
+            if resume is not True:
+                delete_checkpoints_after(folder, found.step if found else -1)
+            drop_later_records(self.folder, found.step if found else -1)
         if found is None:
             return
         if found.network_config != self.network.config.to_json():
@@ -145,166 +187,200 @@ class _Run:
             strict=True,
         ):
             group.update({k: v for k, v in fresh.items() if k != "params"})
-        torch.set_rng_state(found.torch_rng)
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(found.cuda_rng)
-        self.step, self.skipped = found.step, found.skipped_steps
-        _drop_later_lines(self.folder / METRICS_FILE, self.step)
+        if self.engine.scaler is not None and found.scaler:
+            self.engine.scaler.load_state_dict(found.scaler)
+        self.engine.set_rng(found.rng)
+        self.step, self.skipped, self.metrics = found.step, found.skipped_steps, found.metrics
         self.say(
             f"resumed after step {self.step}"
             + (f"; changed settings: {', '.join(changed)}" if changed else "")
         )
 
-    def train(
-        self,
-        batches: Callable[[int], Iterable[PoseBatch]],
-        should_stop: Callable[[], bool] | None,
-    ) -> TrainResult:
-        stopped = False
-        self._validate()
-        source = iter(batches(self.step)) if self.step < self.config.steps else iter(())
+    def _checkpoint_to_resume(self, folder: Path, resume: bool | Path) -> TrainingCheckpoint | None:
+        """The main process chooses, and all read the same one."""
+        if resume is False:
+            return None
+        if isinstance(resume, Path):
+            return read_checkpoint(resume)
+        mine = newest_checkpoint(folder, self.say) if self.engine.is_main else None
+        step = self.engine.from_main(mine.step if mine else None)
+        if self.engine.is_main or step is None:
+            return mine
+        return read_checkpoint(checkpoint_path(folder, step))
+
+    def train(self, batches: Callable[[int], Iterable[PoseBatch]]) -> TrainResult:
+        if self.step == 0:
+            self._validate()
+        stopped = self.engine.any_of(self.callbacks.should_stop())
+        todo = self.step < self.config.steps and not stopped
+        source = iter(batches(self.step)) if todo else iter(())
         while self.step < self.config.steps and not stopped:
             waited_since = time.perf_counter()
             batch = next(source, None)
             if batch is None:
                 raise TrainingError(f"There were no batches left at step {self.step}.")
             self.meter.waited_s += time.perf_counter() - waited_since
-            self._train_step(batch)
-            stopped = self._asked_to_stop(should_stop)
-            last = stopped or self.step == self.config.steps
-            self._after_step(last)
+            stopped = self._train_step(batch)
+            self._after_step(stopped)
+        if stopped:
+            (self.folder / STOP_FILE).unlink(missing_ok=True)
+            self.say(f"stopped on request after step {self.step}")
         return TrainResult(self.average, self.step, stopped, self.skipped)
 
-    def _train_step(self, batch: PoseBatch) -> None:
-        config = self.config
-        if len(batch) != config.batch_size:
-            raise TrainingError(f"A batch has {len(batch)} crops, not {config.batch_size}.")
-        set_learning_rate(self.optimizer, lr_factor(self.step, config))
-        inputs = network_inputs(batch, self.network.config, self.device)
-        targets = build_targets(batch.to(self.device), self.network.config)
-        with torch.autocast(self.device.type, torch.bfloat16, config.bf16):
-            iterates = self.network(*inputs)
-        loss = pose_loss(iterates, targets, config.loss)
+    def _train_step(self, batch: PoseBatch) -> bool:
+        """Returns whether to stop after it."""
+        set_learning_rate(self.optimizer, lr_factor(self.step, self.config))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = self.clip()
-        if torch.isfinite(norm):
-            self.optimizer.step()
-            update_average(self.average, self.network, self.step, config.ema_decay)
+        loss = self._gradients(batch)
+        if loss is None or not self._moved():
+            self.skipped += 1
+            if loss is None or self._diverged():
+                self._count_bad_step(batch)
+        else:
+            update_average(self.average, self.network, self.step, self.config.ema_decay)
             self.meter.add(loss)
             self.bad_in_a_row = 0
-        else:
-            self._count_bad_step()
         self.step += 1
+        return self.engine.any_of(self._wants_to_stop())
 
-    def _count_bad_step(self) -> None:
-        self.skipped += 1
+    def _gradients(self, batch: PoseBatch) -> Tensor | None:
+        """This process's share of the gradients of the step; returns the loss and its parts.
+
+        None, and no gradients, where a number is not finite: from sampling positions that are NaN
+        torch's backward pass writes outside its arrays.
+        """
+        parts = parts_of_batch(batch, self.config.gradient_accumulation)
+        sizes = [torch.tensor([float(len(part))]) for part in parts]
+        counts = [self.objective.counts(part).cpu() for part in parts]
+        total = self.engine.whole_counts(
+            [torch.cat(pair) for pair in zip(sizes, counts, strict=True)]
+        )
+        seen = round(float(total[0]) * self.engine.world)
+        if seen != self.config.batch_size:
+            raise TrainingError(f"A batch has {seen} crops, not {self.config.batch_size}.")
+        losses = []
+        for i, part in enumerate(parts, 1):
+            with self.engine.no_sync(last=i == len(parts)):
+                inputs = network_inputs(part, self.network.config, self.engine.device)
+                iterates = self.engine.model(*inputs)
+                here = part.to(self.engine.device)
+                loss = torch.stack(list(self.objective.loss(iterates, here, total[1:])))
+                if self.engine.any_of(~_all_finite(iterates, loss)):
+                    return None
+                self.engine.accelerator.backward(loss[0])
+                losses.append(loss.detach())
+        return torch.stack(losses).sum(0)
+
+    def _moved(self) -> bool:
+        """One step of the optimiser, unless a gradient is not finite."""
+        scaler = self.engine.scaler
+        if scaler is not None:
+            self.engine.accelerator.unscale_gradients(self.optimizer)
+        if torch.isfinite(self.clip()):
+            self.optimizer.step()
+            return True
+        if scaler is not None:
+            scaler.update()
+        return False
+
+    def _diverged(self) -> bool:
+        """In fp16 an overflow now and then only finds the right scale of the loss."""
+        scaler = self.engine.scaler
+        return scaler is None or scaler.get_scale() < LEAST_SCALE
+
+    def _count_bad_step(self, batch: PoseBatch) -> None:
         self.bad_in_a_row += 1
-        self.say(f"step {self.step}: a gradient is not finite; the step is skipped")
+        path = write_bad_batch(self.folder, batch, self.step, self.engine.rank)
+        self.say(f"step {self.step}: a loss or gradient is not finite; the batch is in {path.name}")
         if self.bad_in_a_row >= self.config.max_bad_steps:
-            raise TrainingError(f"{self.bad_in_a_row} steps in a row had no finite gradient.")
+            count = "A step" if self.bad_in_a_row == 1 else f"{self.bad_in_a_row} steps in a row"
+            raise TrainingError(
+                f"{count} had no finite loss or gradient (step {self.step}); the batch is saved as "
+                f"{path.name}. Lower the learning rate, or look for broken labels in that batch."
+            )
 
-    def _after_step(self, last: bool) -> None:
-        config = self.config
-        if last or self.step % config.log_every == 0:
+    def _after_step(self, stopped: bool) -> None:
+        config, last = self.config, self.step == self.config.steps
+        if self.engine.is_main:
+            self.callbacks.progress(self.step)
+        if stopped or last or self.step % config.log_every == 0:
             self._log_training()
-        if last or self.step % config.checkpoint_every == 0:
-            self._write_checkpoint()
-        if last or self.step % config.validate_every == 0:
-            self._validate()
+        improved = False
+        if not stopped and (last or self.step % config.validate_every == 0):
+            improved = self._validate()
+        if stopped or last or improved or self.step % config.checkpoint_every == 0:
+            self._write_checkpoint(improved)
 
-    def _asked_to_stop(self, should_stop: Callable[[], bool] | None) -> bool:
-        stop_file = self.folder / STOP_FILE
-        if stop_file.exists():
-            stop_file.unlink()
-        elif should_stop is None or not should_stop():
-            return False
-        self.say(f"stopped on request after step {self.step}")
-        return True
+    def _wants_to_stop(self) -> bool:
+        """In this process."""
+        on_file = self.engine.is_main and (self.folder / STOP_FILE).exists()
+        return on_file or self.callbacks.should_stop()
 
     def _log_training(self) -> None:
-        numbers = {
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "skipped_steps": self.skipped,
-            **self.meter.read(),
-        }
-        self._record("train", numbers)
-        self.meter = _Meter(self.config.batch_size)
+        means = self.meter.read(self.engine.mean)
+        numbers = {"lr": self.optimizer.param_groups[0]["lr"], "skipped_steps": self.skipped}
+        self._record("train", numbers | means)
+        if self.engine.is_main:
+            append_record(self.folder, "system", self.step, machine_numbers(self.engine.device))
+        self.meter = Meter(self.objective.part_names, self.config.batch_size)
 
-    def _validate(self) -> None:
-        if self.validate is None:
-            return
+    def _validate(self) -> bool:
+        """Returns whether it was the best so far."""
+        if self.callbacks.validate is None:
+            return False
         started = time.perf_counter()
-        with torch.random.fork_rng():
-            numbers = dict(self.validate(self.average))
-        self._record("validation", numbers)
+        with torch.random.fork_rng(devices=None if self.engine.device.type == "cuda" else []):
+            found = dict(self.callbacks.validate(self.average))
+        self.metrics = self.engine.from_main(found)
+        if self.metrics:
+            self._record("validation", self.metrics)
         self.meter.paused_s += time.perf_counter() - started
+        value = self.metrics.get(self.config.best_by)
+        best = self.engine.from_main(read_best(self.folder / CHECKPOINT_FOLDER))
+        return self.step > 0 and value is not None and (best is None or value < best.value)
 
     def _record(self, kind: str, numbers: Mapping[str, float]) -> None:
-        line = json.dumps({"kind": kind, "step": self.step, **numbers})
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        if not self.engine.is_main:
+            return
+        append_record(self.folder, kind, self.step, numbers)
         told = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         self.say(f"{kind} {self.step}/{self.config.steps}: {told}")
 
-    def _write_checkpoint(self) -> None:
+    def _write_checkpoint(self, is_best: bool) -> None:
         started = time.perf_counter()
-        cuda = self.device.type == "cuda"
+        rng, scaler, config = self.engine.rng(), self.engine.scaler, self.config
+        if not self.engine.is_main:
+            return
         checkpoint = TrainingCheckpoint(
             step=self.step,
             skipped_steps=self.skipped,
             network=self.network.state_dict(),
             ema=self.average.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            torch_rng=torch.get_rng_state(),
-            cuda_rng=torch.cuda.get_rng_state_all() if cuda else [],
+            scaler=scaler.state_dict() if scaler is not None else {},
+            rng=rng,
             network_config=self.network.config.to_json(),
-            train_config=asdict(self.config),
+            train_config=asdict(config),
+            metrics=dict(self.metrics),
         )
-        write_checkpoint(self.folder / CHECKPOINT_FOLDER, checkpoint, self.config.keep_checkpoints)
+        folder = self.folder / CHECKPOINT_FOLDER
+        path = write_checkpoint(folder, checkpoint, config.keep_checkpoints)
+        if is_best:
+            value = self.metrics[config.best_by]
+            write_best(folder, BestCheckpoint(path.name, self.step, config.best_by, value))
         self.meter.paused_s += time.perf_counter() - started
 
 
-class _Meter:
-    """Means of the loss and the speed since the last line of the log."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size, self._started = batch_size, time.perf_counter()
-        self._sum: torch.Tensor | None = None
-        self._steps = 0
-        self.waited_s = self.paused_s = 0.0
-
-    def add(self, loss: LossParts) -> None:
-        values = torch.stack(loss).detach()
-        self._sum = values if self._sum is None else self._sum + values
-        self._steps += 1
-
-    def read(self) -> dict[str, float]:
-        """Loss parts, images a second without pauses for validation, share of waiting for data."""
-        seconds = max(time.perf_counter() - self._started - self.paused_s, 1e-9)
-        sums = [math.nan] * len(LossParts._fields) if self._sum is None else self._sum.tolist()
-        means = [value / max(self._steps, 1) for value in sums]
-        return {
-            **{f"loss_{n}": mean for n, mean in zip(LossParts._fields, means, strict=True)},
-            "images_per_s": self._steps * self._batch_size / seconds,
-            "waiting_share": self.waited_s / seconds,
-        }
+def _all_finite(iterates: Sequence[TrgIterate], loss: Tensor) -> Bool[Tensor, ""]:
+    """Also of crops whose labels are not known, which the loss passes over."""
+    finite = [torch.isfinite(iterate.vertices_crop).all() for iterate in iterates]
+    return torch.stack([*finite, torch.isfinite(loss).all()]).all()
 
 
-def _drop_later_lines(path: Path, step: int) -> None:
-    """A run that was killed wrote lines after its last checkpoint; those steps come again."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except json.JSONDecodeError:  # cut short by the kill
-            continue
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(kept), encoding="utf-8")
-    partial.replace(path)
+def _freeze_batch_norm(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 @contextmanager

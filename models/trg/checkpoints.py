@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.safe_pickle import NUMPY_ARRAYS, UnsafePickleError, read_pickle
@@ -39,6 +39,8 @@ ARRAY_LAYOUTS = {
 }
 """Where the released repository keeps an array, and ours; from the root that holds checkpoint/."""
 
+INITIAL_FACE_LAYOUT = ("data/init_vtx_cam.pkl", "checkpoint/arrays/init_vtx_cam.pkl")
+"""The face that the released network started its training from; its checkpoints carry it."""
 
 _UNREADABLE = (
     *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
@@ -215,6 +217,25 @@ def read_released_arrays(roots: Sequence[Path]) -> ReleasedArrays:
         landmark_68_ids=_read_ids(found["landmark_68_ids"], (68,)),
         mirror_vertex_ids=None if uv is None else mirror_ids_from_uv(uv[:1220]),
     )
+
+
+def read_initial_face(roots: Sequence[Path]) -> Float[Array, "1220 3"] | None:
+    """The released initial face, metres, TRG's own frame; None where the file is not there.
+
+    Raises: CheckpointError.
+    """
+    places = (root / layout for root in roots for layout in INITIAL_FACE_LAYOUT)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return None
+    try:
+        content = read_pickle(path, NUMPY_ARRAYS)
+    except UnsafePickleError as error:
+        raise CheckpointError(str(error)) from error
+    face = np.asarray(content.get("t_vtx_1220")) if isinstance(content, dict) else np.zeros(0)
+    if face.shape != (1220, 3) or face.dtype.kind != "f" or not np.isfinite(face).all():
+        raise CheckpointError(f"{path} has no initial face of 1220 vertices; get the file again.")
+    return face.astype(np.float64)
 
 
 def _read_sample_index(path: Path) -> Int[Array, "305"]:

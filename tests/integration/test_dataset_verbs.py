@@ -62,6 +62,28 @@ def test_check_finds_a_planted_error_and_is_silent_without(
     assert "where nothing is written" in capsys.readouterr().err
 
 
+def test_a_model_and_lists_of_splits_add_checks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
+) -> None:
+    lists = tmp_path / "train.txt", tmp_path / "test.txt"
+    lines = (SAMPLES / "300w-lp" / "files.txt").read_text().splitlines()
+    for start, path in enumerate(lists):
+        path.write_text("\n".join(lines[start::2]))
+    check = ["check", "--dataset", "300w-lp", "--workers", "0", "--limit", "4", "--strict"]
+    check += ["--report", str(tmp_path / "report"), "--model", "trg-mini"]
+    assert main(check) == 0
+    said = capsys.readouterr().out
+    assert "with what trg-mini says on 4 samples" in said and "0 with findings" in said
+    kept = list(data_dir.rglob("trg-mini.parquet"))
+    stamp = [path.stat().st_mtime_ns for path in kept]
+    assert main([*check, "--splits", *map(str, lists)]) == 1
+    assert "trg-mini looked at" not in capsys.readouterr().out, "its answers were kept"
+    assert len(kept) == 1 and stamp <= [path.stat().st_mtime_ns for path in kept]
+    rows = pq.read_table(tmp_path / "report" / "samples.parquet").to_pylist()
+    assert all(row["findings"] == ["split_photo"] for row in rows) and len(rows) == 4
+    assert all(row["check_model_deg"] is not None for row in rows)
+
+
 def test_filelist_is_that_of_the_set(tmp_path: Path) -> None:
     out = tmp_path / "files.txt"
     root = SAMPLES / "300w-lp"

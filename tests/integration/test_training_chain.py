@@ -94,7 +94,7 @@ def test_training_starts_from_facemesh_and_says_what_it_does(trained: Path) -> N
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
     validated = [line for line in lines if line["kind"] == "validation"]
-    assert validated[0]["step"] == 0 and "render_geodesic_mean_deg" in validated[0]
+    assert validated[0]["step"] == 0 and "synthetic_validation_geodesic_mean_deg" in validated[0]
 
 
 def test_the_weights_load_and_judge_themselves(trained: Path) -> None:
@@ -124,7 +124,7 @@ def test_it_goes_on_from_shipped_weights(data: Path, trained: Path, tmp_path: Pa
         json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
         for folder in (tmp_path, trained)
     )
-    name = "portrait_geodesic_mean_deg"
+    name = "synthetic_validation-portraits_geodesic_mean_deg"
     assert before_it[name] < 0.6 * from_nothing[name]
 
 

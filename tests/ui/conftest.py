@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,19 @@ def _answers(address: str) -> bool:
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     """The app as `python app.py` starts it, with room for one webcam."""
-    folder = tmp_path_factory.mktemp("app")
+    with _started(tmp_path_factory.mktemp("app")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def public_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
+    """The same where other computers can reach the page."""
+    with _started(tmp_path_factory.mktemp("public"), GRADIO_SERVER_NAME="0.0.0.0") as running:
+        yield running
+
+
+@contextmanager
+def _started(folder: Path, **variables: str) -> Iterator[RunningApp]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -74,6 +87,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
         "OMP_NUM_THREADS": "2",
         "TRG_MAX_LIVE": "1",
         "TRG_DATA_DIR": str(folder / "data"),
+        **variables,
     }
     with running.log.open("wb") as log:
         process = subprocess.Popen(
@@ -128,6 +142,12 @@ def _open_page(browser: Browser, address: str, viewport: dict[str, int]) -> Iter
     yield opened
     context.close()
     assert not errors, errors
+
+
+@pytest.fixture
+def public_page(browser: Browser, public_app: RunningApp) -> Iterator[Page]:
+    """The open page that others can reach."""
+    yield from _open_page(browser, public_app.address, {"width": 1280, "height": 900})
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,19 @@ def _open(page: Page, cell: Locator) -> str:
     return key
 
 
+def _click_fullest_bin(page: Page) -> None:
+    """Plotly takes a click for a bin once it has said which one the pointer is over."""
+    before = None
+    while (at := page.evaluate(FULLEST_BIN)) != before:
+        before = at
+        page.wait_for_timeout(400)
+    x, y = at
+    page.mouse.move(x - 20, y - 20)
+    page.mouse.move(x, y, steps=4)
+    page.wait_for_selector("#ds-chart-density .hovertext", state="attached")
+    page.mouse.click(x, y)
+
+
 def test_filter_page_open_orbit_flag_and_find_it_again(shelf: Page) -> None:
     page = shelf
     everything = _total(page)
@@ -155,11 +168,7 @@ def test_a_click_on_the_density_limits_yaw_and_pitch(shelf: Page) -> None:
     before = page.evaluate(KEYS)
     drawn = "() => document.querySelectorAll('#ds-charts [data-ready=true]').length === 6"
     page.wait_for_function(drawn)
-    x, y = page.evaluate(FULLEST_BIN)
-    page.mouse.move(x - 20, y - 20)
-    page.mouse.move(x, y, steps=4)
-    page.wait_for_selector("#ds-chart-density .hovertext", state="attached")
-    page.mouse.click(x, y)
+    _click_fullest_bin(page)
     _wait_for_other_keys(page, before)
     assert "yaw_deg" in page.url and "pitch_deg" in page.url
     assert page.input_value("[name=yaw_deg-low]") and page.input_value("[name=pitch_deg-high]")

@@ -12,21 +12,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from models.geometry.boxes import bounding_box_xyxy
 from models.geometry.rotations import ypr_300wlp_from_matrix
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import Listing, Problem, SampleDetail
+from viewer.datasets.source import Listing, Progress, SampleDetail, silent
 from viewer.datasets.weak_perspective import (
     MATLAB_PIXEL,
     MAX_ANGLE_DEG,
+    NO_MESH,
     WeakPose,
-    pair_files,
-    pair_stems,
+    list_pairs,
+    pairs_below,
     raw_fields,
     read_pair,
     read_points_px,
     read_weak_pose,
+    weak_sample,
 )
 
 Array = np.ndarray
@@ -43,25 +44,13 @@ class Aflw2000:
 
     info = DATASET_INFOS["aflw2000"]
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """All pairs, sorted, also those with an angle beyond 99 degrees.
 
         A sample without its picture is listed, and named among the problems.
         Raises: DatasetError for a folder without a pair.
         """
-        files_of: dict[str, tuple[str, ...]] = {}
-        problems = []
-        for key in pair_stems(self.root):
-            if len(files_of) == limit:
-                break
-            files = pair_files(self.root, key)
-            if key + ".mat" not in files:
-                problems.append(Problem(key + ".mat", "The label file is missing."))
-                continue
-            if key + ".jpg" not in files:
-                problems.append(Problem(key + ".jpg", "The picture is missing."))
-            files_of[key] = files
-        return Listing(tuple(files_of), tuple(problems), (), files_of)
+        return list_pairs(pairs_below(self.root), limit, progress)
 
     def read(self, key: str) -> Sample:
         """One sample. Raises: DatasetError."""
@@ -74,22 +63,11 @@ class Aflw2000:
             sample=self._sample(key, labels, mat),
             points_px={AFLW_21: _aflw_21_px(labels, mat)} if "pt2d" in labels else {},
             raw=raw_fields(labels, mat.name),
-            notes=_notes(read_weak_pose(labels, mat)),
+            notes=(NO_MESH, *_notes(read_weak_pose(labels, mat))),
         )
 
     def _sample(self, key: str, labels: dict[str, Array], mat: Path) -> Sample:
-        landmarks_px = read_points_px(labels, "pt3d_68", 68, mat)
-        return Sample(
-            dataset=self.info.name,
-            key=key,
-            group=key,
-            image=mat.with_suffix(".jpg"),
-            camera=None,
-            R_cam_from_head=read_weak_pose(labels, mat).matrix(),
-            t_cam_from_head_mm=None,
-            landmarks_68_px=landmarks_px,
-            box_xyxy_px=bounding_box_xyxy(landmarks_px),
-        )
+        return weak_sample(self.info.name, key, labels, mat, "pt3d_68")
 
 
 def _aflw_21_px(labels: dict[str, Array], mat: Path) -> Float[Array, "21 2"]:

@@ -38,7 +38,15 @@ from viewer.datasets.file_lists import read_list_text
 from viewer.datasets.npz_file import read_npy, read_npz
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetError, Listing, Problem, SampleDetail, SampleMesh
+from viewer.datasets.source import (
+    DatasetError,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    SampleMesh,
+    silent,
+)
 from viewer.datasets.weak_perspective import array_text
 
 Array = np.ndarray
@@ -51,6 +59,8 @@ OPENCV_PIXEL = 0.5
 """WCPA's landmarks are numbers of pixels; our first pixel has its centre at 0.5."""
 
 MAX_VERTICES = 100_000
+LISTED_AT_ONCE = 1000
+"""Rows between two words of progress."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class ArkitFace:
         """Raises: DatasetError."""
         return ArkitFiles.found_in(self.root)
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """The rows of the lists in their order; without lists every label file, sorted.
 
         A row without its picture is listed, and named among the problems; one without labels is
@@ -100,6 +110,8 @@ class ArkitFace:
         for row in self._rows(lists):
             if len(keys) == limit:
                 break
+            if len(keys) % LISTED_AT_ONCE == 0:
+                progress(len(keys), None)
             problems += [row] if isinstance(row, Problem) else self._taken(row, keys, there)
         if not keys and not problems:
             raise DatasetError(f"{self.root} has no label file of ARKitFace (*_info.npz).")

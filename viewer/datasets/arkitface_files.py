@@ -16,6 +16,7 @@ from typing import Literal
 
 from viewer.datasets.file_lists import ARKITFACE_COLUMNS, read_list_text
 from viewer.datasets.source import DatasetError, Problem
+from viewer.datasets.weak_perspective import is_name
 
 Layout = Literal["TRG", "6dof_face", "WCPA"]
 
@@ -49,14 +50,9 @@ def row_of_key(key: str) -> Row:
         parts = ["", *parts]
     elif parts[0] not in SPLITS:
         parts = []
-    if len(parts) != 4 or not all(map(_is_name, parts[1:])):
-        raise DatasetError(f"{key!r} is no key of ARKitFace: split/subject/action/image.")
+    if len(parts) != 4 or not all(map(is_name, parts[1:])):
+        raise DatasetError(f"{key!r:.99} is no key of ARKitFace: split/subject/action/image.")
     return Row(*parts)
-
-
-def _is_name(part: str) -> bool:
-    """Whether it may be a part of a path, and leads nowhere else."""
-    return bool(part) and part not in (".", "..") and not set(part) & set("/\\\0")
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def read_rows(path: Path, *, needs_split: bool) -> Iterator[Row | Problem]:
                 continue
             fields = [line[c].strip() if c < len(line) else "" for c in columns]
             where = f"{path.name}, line {lines.line_num}"
-            if all(map(_is_name, fields)):
+            if all(map(is_name, fields)):
                 yield Row(split, *fields)
             else:
                 yield Problem(where, f"{', '.join(fields)!r} names no picture.")

@@ -1,7 +1,5 @@
-"""Training crops: the camera rolled, the picture mirrored, the box moved; labels stay exact.
-
-A roll of the camera about its optical axis and a mirror are linear maps of (x/z, y/z), so picture
-and pose change together without any approximation, and one affine warp makes the crop.
+"""Training crops: the camera rolled, the picture mirrored, the box moved: what is drawn, and the
+warp. `viewer.datasets.face_crops` takes the labels along.
 """
 
 from __future__ import annotations
@@ -11,15 +9,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
-from models.geometry.boxes import ray_box_from_points
 from models.geometry.cameras import Camera
 from models.trg.config import TrgConfig
-from models.trg.preprocess import SHRINK_FIRST_BELOW, cut_crop
-from models.weights import CROP_SCALE
+from models.trg.preprocess import SHRINK_FIRST_BELOW
 from viewer.datasets.augment_config import AugmentConfig
-from viewer.datasets.synthetic import PosedPicture
 
 Array = np.ndarray
 
@@ -38,7 +33,7 @@ class Recrop:
 
     roll_deg: positive turns the picture's content clockwise. mirror: left and right exchanged,
     after the roll.
-    box_scale, box_shift: of the nominal box, whose side is CROP_SCALE x the landmarks' extent;
+    box_scale, box_shift: of the nominal box, whose side is CROP_SCALE x the extent of the points;
     the shift is in extents. For a picture without a face: of the picture's own square, shift in
     its sides.
     border: what is seen beyond the picture's edge; border_rgb for "colour".
@@ -50,18 +45,6 @@ class Recrop:
     box_shift: tuple[float, float] = (0.0, 0.0)
     border: Border = "black"
     border_rgb: tuple[int, int, int] = (0, 0, 0)
-
-
-@dataclass(frozen=True)
-class PosedCrop:
-    """A crop as `cut_crop` makes them, and the pose in the camera that sees it."""
-
-    crop_rgb: UInt8[Array, "c c 3"]
-    ray_box: Float[Array, "3"]
-    is_face: bool
-    R_cam_from_head: Float[Array, "3 3"]
-    t_cam_from_head_mm: Float[Array, "3"]
-    landmarks_468_head_m: Float[Array, "468 3"]
 
 
 def draw_recrop(rng: np.random.Generator, config: AugmentConfig, *, is_face: bool) -> Recrop:
@@ -120,29 +103,7 @@ def _log_uniform(rng: np.random.Generator, ends: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]))))
 
 
-def recrop(
-    picture: PosedPicture, choice: Recrop, config: TrgConfig, mirror_468_ids: Int[Array, "468"]
-) -> PosedCrop:
-    """The crop of a choice, and the pose that goes with it.
-
-    mirror_468_ids: each landmark's mirror image.
-    """
-    new_from_old = _plane_map(choice)
-    if picture.is_face:
-        labels = _labels_after(picture, new_from_old, choice.mirror, mirror_468_ids)
-        ray_box = _face_ray_box(*labels, choice)
-    else:
-        ray_box = _negative_ray_box(picture.camera, new_from_old, choice)
-        labels = _negative_labels(ray_box)
-    if choice.roll_deg == 0.0 and choice.border == "black":
-        old_box = ray_box * [-1.0, 1.0, 1.0] if choice.mirror else ray_box
-        crop = cut_crop(picture.image_rgb, picture.camera, old_box, config, mirror=choice.mirror)
-    else:
-        crop = warped_crop(picture.image_rgb, picture.camera, new_from_old, ray_box, config, choice)
-    return PosedCrop(crop, ray_box, picture.is_face, *labels)
-
-
-def _plane_map(choice: Recrop) -> Float[Array, "2 2"]:
+def plane_map(choice: Recrop) -> Float[Array, "2 2"]:
     """What roll and mirror do to (x/z, y/z), and to x and y of the camera frame."""
     angle = np.radians(choice.roll_deg)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -150,40 +111,7 @@ def _plane_map(choice: Recrop) -> Float[Array, "2 2"]:
     return np.diag([-1.0, 1.0]) @ rolled if choice.mirror else rolled
 
 
-def _labels_after(
-    picture: PosedPicture,
-    new_from_old: Float[Array, "2 2"],
-    mirror: bool,
-    mirror_468_ids: Int[Array, "468"],
-) -> tuple[Float[Array, "3 3"], Float[Array, "3"], Float[Array, "468 3"]]:
-    """R, t and landmarks in the new camera. A mirrored head is a head again: its own left and
-    right are exchanged too, so R stays a rotation."""
-    to_new = np.eye(3)
-    to_new[:2, :2] = new_from_old
-    R = to_new @ picture.R_cam_from_head
-    t_mm = to_new @ picture.t_cam_from_head_mm
-    landmarks = np.asarray(picture.landmarks_468_head_m, np.float64)
-    if mirror:
-        flip = np.array([-1.0, 1.0, 1.0])
-        R = R * flip
-        landmarks = landmarks[mirror_468_ids] * flip
-    return R, t_mm, landmarks
-
-
-def _face_ray_box(
-    R: Float[Array, "3 3"],
-    t_mm: Float[Array, "3"],
-    landmarks_head_m: Float[Array, "468 3"],
-    choice: Recrop,
-) -> Float[Array, "3"]:
-    points = landmarks_head_m @ R.T + t_mm / 1000.0
-    nominal = ray_box_from_points(points[:, :2] / points[:, 2:], CROP_SCALE)
-    extent = nominal[2] / CROP_SCALE
-    centre = nominal[:2] + np.array(choice.box_shift) * extent
-    return np.array([*centre, nominal[2] * choice.box_scale])
-
-
-def _negative_ray_box(
+def negative_ray_box(
     camera: Camera, new_from_old: Float[Array, "2 2"], choice: Recrop
 ) -> Float[Array, "3"]:
     """A box somewhere on a picture without a face."""
@@ -193,13 +121,6 @@ def _negative_ray_box(
     return np.array([*(new_from_old @ centre), side * choice.box_scale])
 
 
-def _negative_labels(
-    ray_box: Float[Array, "3"],
-) -> tuple[Float[Array, "3 3"], Float[Array, "3"], Float[Array, "468 3"]]:
-    """A pose without meaning, but finite in every loss: in front of the camera, in the box."""
-    return np.eye(3), np.array([ray_box[0], ray_box[1], 1.0]) * 1000.0, np.zeros((468, 3))
-
-
 def warped_crop(
     image_rgb: UInt8[Array, "h w 3"],
     camera: Camera,
@@ -207,11 +128,14 @@ def warped_crop(
     ray_box: Float[Array, "3"],
     config: TrgConfig,
     choice: Recrop,
+    stored_camera: Camera | None = None,
 ) -> UInt8[Array, "c c 3"]:
     """One warp from the picture to the crop of a box of the new camera.
 
     new_from_old: what the new camera does to (x/z, y/z).
+    stored_camera: of the picture as stored, where image_rgb is a smaller version of it.
     """
+    stored = camera if stored_camera is None else stored_camera
     span = config.crop_px - 1 if config.corner_aligned_crop else config.crop_px
     px_per_unit = span / ray_box[2]
     scale = px_per_unit / max(camera.fx_px, camera.fy_px)
@@ -220,11 +144,13 @@ def warped_crop(
         width, height = (max(1, round(n * shrink)) for n in camera.size_wh_px)
         image_rgb = cv2.resize(image_rgb, (width, height), interpolation=cv2.INTER_AREA)
         camera = camera.resized((width, height))
-    half = 0.0 if config.corner_aligned_crop else 0.5
     linear = px_per_unit * new_from_old / [camera.fx_px, camera.fy_px]
     low = ray_box[:2] - ray_box[2] / 2
-    # crop index = px_per_unit * (new_from_old @ normalise(picture index + half) - low) - half
-    offset = linear @ (half - camera.principal_point_px) - px_per_unit * low - half
+    # crop index = px_per_unit * (new_from_old @ normalise(picture index + 0.5) - low) - shift;
+    # a corner-aligned crop reads indices of the new picture, turned and mirrored, as coordinates
+    shift = 0.5 * px_per_unit / np.array([stored.fx_px, stored.fy_px])
+    shift = shift if config.corner_aligned_crop else 0.5
+    offset = linear @ (0.5 - camera.principal_point_px) - px_per_unit * low - shift
     return cv2.warpAffine(
         image_rgb,
         np.column_stack([linear, offset]),

@@ -90,3 +90,38 @@ class AugmentConfig:
     """Compressed."""
     jpeg_quality: tuple[int, int] = (15, 85)
     """Range of the quality."""
+
+
+@dataclass(frozen=True)
+class TrgAugmentConfig:
+    """The released TRG's variations, with exact labels; landmarks_ is for sets of landmarks alone.
+
+    Those of 300W-LP are not mirrored: its folders *_Flip are in the set already.
+    """
+
+    p_rotate: float = 0.3
+    """Share of pictures turned about their principal point."""
+    rotate_deg: float = 30.0
+    """Largest angle."""
+    p_mirror: float = 0.5
+    """Left and right exchanged."""
+    p_mask: float = 0.0
+    """A square of one colour in front of the face, a fifth of the crop wide."""
+    box_shift: float = 0.15
+    """Largest shift of the box, in extents of the landmarks."""
+    box_scale: float = 0.05
+    """The box is scaled by 1 plus or minus this at most."""
+    landmarks_p_rotate: float = 0.5
+    """As p_rotate, of sets of landmarks."""
+    landmarks_p_mask: float = 0.15
+    """As p_mask, of sets of landmarks."""
+    landmarks_box_shift: float = 0.3
+    """As box_shift, of sets of landmarks; their boxes are then moved into the picture."""
+    brightness: float = 0.3
+    """The picture is multiplied by 1 plus or minus this at most."""
+    contrast: float = 0.3
+    """The same about its mean gray."""
+    saturation: float = 0.2
+    """The same of the distance to gray."""
+    hue: float = 0.01
+    """Largest turn of the colours, of a whole one."""

@@ -29,7 +29,7 @@ from viewer.datasets.biwi_listing import list_frames
 from viewer.datasets.protocols import biwi_person
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetError, Listing, SampleDetail
+from viewer.datasets.source import DatasetError, Listing, Progress, SampleDetail, silent
 
 _KEY = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/(frame_\d{1,9})")
 
@@ -52,9 +52,9 @@ class Biwi:
         """Where the parts lie. Raises: DatasetError where there is no BIWI."""
         return find_layout(self.root)
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """Raises: DatasetError where there is no BIWI."""
-        return list_frames(self.root, self.layout, self._box_path, limit)
+        return list_frames(self.root, self.layout, self._box_path, limit, progress)
 
     def read(self, key: str) -> Sample:
         """Raises: DatasetError."""

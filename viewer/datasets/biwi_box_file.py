@@ -133,10 +133,13 @@ def write_box_file(
         },
         "made_by": made_by,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.part")
-    part.write_bytes(_readable_by_numpy_1(pickle.dumps(content, protocol=3)))
-    part.replace(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(_readable_by_numpy_1(pickle.dumps(content, protocol=3)))
+        part.replace(out)
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written: {error.strerror}.") from error
 
 
 def _readable_by_numpy_1(pickled: bytes) -> bytes:

@@ -23,7 +23,7 @@ from viewer.datasets.biwi_files import (
     read_depth,
     read_old_annotation,
 )
-from viewer.datasets.biwi_layout import DEPTH, POSE, BiwiLayout
+from viewer.datasets.biwi_layout import ANNOTATIONS, DEPTH, MASKS, POSE, BiwiLayout
 from viewer.datasets.sample import Sample
 from viewer.datasets.source import DatasetError, OtherPose, SampleDetail, SampleMesh
 
@@ -142,7 +142,7 @@ def _depth(
     """Points in the RGB camera (metres), fields, notes."""
     path, calibration = folder / f"{frame.stem}_{DEPTH}", folder / "depth.cal"
     if not path.is_file():
-        return None, {}, [f"{path.name} is not there: no depth."]
+        return None, {}, [f"No depth: the frame has no {DEPTH}."]
     depth = read_depth(path)
     raw = _depth_fields(path.name, depth)
     if not calibration.is_file():
@@ -183,13 +183,13 @@ def _extras(frame: BiwiFrame, layout: BiwiLayout) -> tuple[dict[str, str], list[
             raw[f"{path.name}: head centre, mm (depth camera)"] = _text(centre_mm)
             raw[f"{path.name}: angles, deg"] = _text(angles_deg)
         except DatasetError as error:
-            notes.append(str(error) if path.is_file() else f"db_annotations has no {path.name}.")
+            notes.append(str(error) if path.is_file() else f"{ANNOTATIONS} lacks this frame.")
     if layout.masks is not None:
         path = layout.masks / frame.sample.sequence / f"{frame.stem}_depth_mask.png"
         if path.is_file():
             raw[f"{path.name}: size, px"] = _png_size(path)
         else:
-            notes.append(f"head_pose_masks has no {path.name}.")
+            notes.append(f"{MASKS} lacks this frame.")
     return raw, notes
 
 

@@ -55,7 +55,11 @@ class BiwiLayout:
 
 
 def find_layout(root: Path) -> BiwiLayout:
-    """Raises: DatasetError where no folder with an rgb.cal and frames is found."""
+    """The extra archives may also lie beside the folder of the sequences or beside the one above,
+    where TRG has them, and so outside the root.
+
+    Raises: DatasetError where no folder with an rgb.cal and frames is found.
+    """
     if (root / "rgb.cal").is_file():
         raise DatasetError(f"{root} is one sequence of BIWI; give the folder that holds it.")
     parents: dict[Path, list[str]] = {}
@@ -75,6 +79,9 @@ def find_layout(root: Path) -> BiwiLayout:
         )
     frames = min(parents, key=lambda folder: (-len(parents[folder]), str(folder)))
     sequences = sorted(name for name in parents[frames] if _SEQUENCE.fullmatch(name))
+    for above in (*frames.absolute().parents[:2], *frames.resolve().parents[:2]):
+        for name in named:
+            named[name] += [above / name] if (above / name).is_dir() else []
     box_files = [folder / BOX_FILE for folder in (frames, root)]
     return BiwiLayout(
         frames=frames,

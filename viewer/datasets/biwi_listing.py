@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from viewer.datasets.biwi_layout import (
     picture_ending,
 )
 from viewer.datasets.protocols import BIWI_FRAMES, PROTOCOLS, biwi_person
-from viewer.datasets.source import DatasetError, Listing, Problem
+from viewer.datasets.source import DatasetError, Listing, Problem, Progress, silent
 
 MOST_NAMED = 6
 
@@ -38,14 +39,19 @@ class _Found:
     with_mask: int = 0
 
     def name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        """Relative to the root; the path of what lies beside it starts with two dots."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
 
     def problem(self, path: Path, reason: str) -> None:
         self.problems.append(Problem(self.name(path), reason))
 
 
 def list_frames(
-    root: Path, layout: BiwiLayout, box_path: Path | None, limit: int | None = None
+    root: Path,
+    layout: BiwiLayout,
+    box_path: Path | None,
+    limit: int | None = None,
+    progress: Progress = silent,
 ) -> Listing:
     """Every frame that has picture, pose and calibration. limit: the first so many."""
     found = _Found(root)
@@ -57,6 +63,7 @@ def list_frames(
     for sequence in layout.sequences:
         if limit is not None and len(found.files_of) >= limit:
             break
+        progress(len(found.files_of), None)
         _list_sequence(found, layout, sequence, box_path, limit)
     notes = [layout.description(root), *_part_notes(found, layout), *box_notes]
     if limit is not None and len(found.files_of) >= limit:
@@ -78,6 +85,9 @@ def _list_sequence(
     shared = _shared_files(found, layout, sequence, box_path)
     annotations = names_in(layout.annotations and layout.annotations / sequence)
     masks = names_in(layout.masks and layout.masks / sequence)
+    place = f"{found.name(folder)}/"
+    extras = (layout.annotations, layout.masks)
+    old, mask = (extra and f"{found.name(extra)}/{sequence}/" for extra in extras)
     for stem, endings in frames_of_sequence(folder).items():
         if limit is not None and len(found.files_of) >= limit:
             return
@@ -86,17 +96,17 @@ def _list_sequence(
             absent = POSE if picture else "picture"
             found.problem(folder / stem, f"no {absent}; there is {', '.join(sorted(endings))}")
             continue
-        own = [folder / f"{stem}_{e}" for e in (POSE, picture, DEPTH) if e in endings]
+        own = [f"{place}{stem}_{e}" for e in (POSE, picture, DEPTH) if e in endings]
         if f"{stem}_pose.bin" in annotations:
-            own.append(layout.annotations / sequence / f"{stem}_pose.bin")
+            own.append(f"{old}{stem}_pose.bin")
             found.with_annotation += 1
         if f"{stem}_depth_mask.png" in masks:
-            own.append(layout.masks / sequence / f"{stem}_depth_mask.png")
+            own.append(f"{mask}{stem}_depth_mask.png")
             found.with_mask += 1
         found.jpegs += picture.endswith("jpg")
         found.with_depth += DEPTH in endings
         found.of_sequence[sequence] = found.of_sequence.get(sequence, 0) + 1
-        found.files_of[f"{sequence}/{stem}"] = (*(found.name(path) for path in own), *shared)
+        found.files_of[f"{sequence}/{stem}"] = (*own, *shared)
 
 
 def _shared_files(
@@ -158,7 +168,7 @@ def _protocol_notes(found: _Found) -> Iterator[str]:
     if not known:
         yield "None of them is one of BIWI's 24 sequences: another set in BIWI's format."
         return
-    published = PROTOCOLS["biwi-15678"].frames
+    published = PROTOCOLS["biwi-15678"].samples
     counts = {n: found.of_sequence.get(known.get(n, ""), 0) for n in BIWI_FRAMES}
     off = [f"{n:02d} ({counts[n]} of {k})" for n, k in BIWI_FRAMES.items() if counts[n] != k]
     if off:

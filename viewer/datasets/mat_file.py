@@ -41,7 +41,8 @@ class _DamagedError(ValueError):
 def read_mat(path: Path, only: frozenset[str] | None = None) -> dict[str, Array]:
     """The real numeric variables of a file, two-dimensional as MATLAB has them.
 
-    only: the names wanted; None: all. Texts, cells, structs and complex numbers are left out.
+    only: the names wanted; what stands behind the last of them is not looked at. None: all.
+    Texts, cells, structs and complex numbers are left out.
     Raises: DatasetError if the file is missing, damaged, of another version, or too large.
     """
     try:
@@ -52,7 +53,12 @@ def read_mat(path: Path, only: frozenset[str] | None = None) -> dict[str, Array]
     try:
         if len(content) > MAX_FILE_BYTES:
             raise _DamagedError("it is larger than 1 MiB")
-        return dict(_variables(content, only))
+        found: dict[str, Array] = {}
+        for name, values in _variables(content, only):
+            found[name] = values
+            if only is not None and found.keys() >= only:
+                break
+        return found
     except (_DamagedError, struct.error, zlib.error) as error:
         raise DatasetError(f"{path} is no MAT-file of labels: {error}.") from error
 

@@ -63,6 +63,7 @@ from viewer.datasets.source import (
     SampleMesh,
     silent,
 )
+from viewer.datasets.weak_perspective import is_name
 
 Array = np.ndarray
 
@@ -154,7 +155,7 @@ class Mica:
     def _fit(self, key: str) -> Fit:
         """The sample of a key; the actor's name is the only part that is joined to a path."""
         actor = (key.split("/")[-2:-1] or [""])[0]
-        if actor and actor[0] != "." and "\\" not in actor:
+        if is_name(actor) and actor[0] != ".":
             for subset in subset_folders(self.root):
                 for fit in fits_of(subset, actor)[0]:
                     if fit.key == key:

@@ -6,7 +6,7 @@ million samples can be built by several processes, and go on where it was stoppe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -17,6 +17,17 @@ from jaxtyping import Float, Int
 from viewer.datasets.sample import Sample
 
 Array = np.ndarray
+
+Progress = Callable[[int, int | None], None]
+"""Is told how much is done, and of how much in all; None while that is not known."""
+
+
+def silent(_done: int, _total: int | None) -> None:
+    """A `Progress` that tells nobody."""
+
+
+LONGEST_NAME = 200
+"""Of a part of a path that a list or an address names; file systems refuse 256 bytes."""
 
 
 class DatasetError(ValueError):
@@ -122,9 +133,10 @@ class AnnotatedDataset(Protocol):
     info: DatasetInfo
     root: Path
 
-    def list_samples(self, limit: int | None = None) -> Listing:
-        """What is there, from names and list files alone. limit: the first so many samples.
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
+        """What is there, from names and list files alone where these say enough.
 
+        limit: the first so many samples. progress: is told how many were looked at, now and then.
         Raises: DatasetError where nothing of the data set is there.
         """
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int, UInt8
 
-from models.flame.assets import HeadAssets
+from models.flame.open_head import HeadAssets
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.sample import UnreadablePictureError, decode_rgb

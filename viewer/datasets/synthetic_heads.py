@@ -12,11 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from models.flame.assets import OPEN_HEAD_PATH, HeadAssets, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, HeadAssets, load_open_head
 from models.geometry.boxes import bounding_box_xyxy
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetError, Listing, Problem, SampleDetail, SampleMesh
+from viewer.datasets.source import (
+    DatasetError,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    SampleMesh,
+    silent,
+)
 from viewer.datasets.synthetic import SyntheticDataset, SyntheticHead
 from viewer.datasets.synthetic_format import (
     INFO_NAME,
@@ -58,7 +66,7 @@ class SyntheticHeads:
 
     info = DATASET_INFOS["synthetic"]
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """All rows of the shards that are there; missing and damaged shards are problems.
 
         Raises: DatasetError where there is no dataset.json.
@@ -74,6 +82,7 @@ class SyntheticHeads:
             for shard in range(info.shard_count):
                 if len(files_of) == limit:
                     break
+                progress(len(files_of), None)
                 path = shard_path(folder, shard)
                 file, rows = self._relative(path), info.rows_of_shard(shard)
                 try:

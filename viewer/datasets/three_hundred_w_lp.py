@@ -7,26 +7,28 @@ SET_PHOTO_FACE_VIEW; view 0 is the photo, later views show it turned further by 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from models.geometry.boxes import bounding_box_xyxy
 from viewer.datasets.file_lists import FILES_TXT, read_files_txt, within_limit
 from viewer.datasets.mat_file import read_mat
 from viewer.datasets.registry import DATASET_INFOS
 from viewer.datasets.sample import Sample, UnreadablePictureError
-from viewer.datasets.source import Listing, Problem, SampleDetail
+from viewer.datasets.source import Listing, Progress, SampleDetail, silent
 from viewer.datasets.weak_perspective import (
     MIRROR_68,
-    pair_files,
-    pair_stems,
+    NO_MESH,
+    list_pairs,
+    pair_of,
+    pairs_below,
     raw_fields,
     read_pair,
     read_points_px,
-    read_weak_pose,
+    weak_sample,
 )
 
 Array = np.ndarray
@@ -44,7 +46,7 @@ class ThreeHundredWLp:
 
     info = DATASET_INFOS["300w-lp"]
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         """The lines of files.txt in their order; without one all pairs, sorted, whose angles are
         at most 99 degrees, for which every label file is opened.
 
@@ -53,28 +55,15 @@ class ThreeHundredWLp:
         """
         if (self.root / FILES_TXT).is_file():
             note = f"{FILES_TXT} says which samples there are."
-            stems, problems = read_files_txt(self.root)
+            keys, wrong = read_files_txt(self.root)
+            found = chain(wrong, (pair_of(self.root, key) for key in keys))
         else:
             note = (
                 f"There is no {FILES_TXT}: all pairs, sorted, whose angles are at most 99 degrees "
                 "(`write-filelist` writes it)."
             )
-            stems, problems = within_limit(self.root, pair_stems(self.root)), []
-        files_of: dict[str, tuple[str, ...]] = {}
-        for found in stems:
-            if isinstance(found, Problem):
-                problems.append(found)
-                continue
-            if len(files_of) == limit:
-                break
-            files = pair_files(self.root, found)
-            if found + ".mat" not in files:
-                problems.append(Problem(found + ".mat", "The label file is missing."))
-                continue
-            if found + ".jpg" not in files:
-                problems.append(Problem(found + ".jpg", "The picture is missing."))
-            files_of[found] = files
-        return Listing(tuple(files_of), tuple(problems), (note,), files_of)
+            found = within_limit(self.root, pairs_below(self.root))
+        return list_pairs(found, limit, progress, note)
 
     def read(self, key: str) -> Sample:
         """One sample. Raises: DatasetError."""
@@ -92,22 +81,14 @@ class ThreeHundredWLp:
             sample=sample,
             points_px=points_px,
             raw=raw_fields(labels, mat.name) | raw,
-            notes=tuple(notes),
+            notes=(NO_MESH, *notes),
         )
 
     def _sample(self, key: str, labels: dict[str, Array], mat: Path) -> Sample:
-        landmarks_px = read_points_px(labels, "pt2d", 68, mat)
         view = _VIEW.search(mat.stem)
-        return Sample(
-            dataset=self.info.name,
-            key=key,
+        return replace(
+            weak_sample(self.info.name, key, labels, mat, "pt2d"),
             group=photo_of(key.replace(FLIP + "/", "/")),
-            image=mat.with_suffix(".jpg"),
-            camera=None,
-            R_cam_from_head=read_weak_pose(labels, mat).matrix(),
-            t_cam_from_head_mm=None,
-            landmarks_68_px=landmarks_px,
-            box_xyxy_px=bounding_box_xyxy(landmarks_px),
             sequence=photo_of(key),
             frame=int(view[1]) if view else None,
         )
@@ -120,7 +101,7 @@ class ThreeHundredWLp:
         path = self.root / "landmarks" / f"{own}_pts.mat"
         file = path.relative_to(self.root).as_posix()
         if not path.is_file():
-            return {}, {}, [f"There is no {file}."]
+            return {}, {}, ["It has no file in landmarks/."]
         labels = read_mat(path)
         points_px = {
             name: read_points_px(labels, name, 68, path)
@@ -134,7 +115,11 @@ class ThreeHundredWLp:
         except UnreadablePictureError:
             return {}, raw_fields(labels, file), ["Its landmarks need the picture's width."]
         mirrored = {name: mirrored_68_px(points, width_px) for name, points in points_px.items()}
-        return mirrored, raw_fields(labels, file), [f"Landmarks mirrored from {file}."]
+        return (
+            mirrored,
+            raw_fields(labels, file),
+            ["Landmarks mirrored from its twin's."],
+        )
 
 
 def photo_of(stem: str) -> str:

@@ -11,16 +11,18 @@ camera and no distance.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from models.geometry.boxes import bounding_box_xyxy
 from models.geometry.rotations import GL_FROM_CV, matrix_from_ypr_300wlp
 from viewer.datasets.mat_file import read_mat
-from viewer.datasets.source import DatasetError
+from viewer.datasets.sample import Sample
+from viewer.datasets.source import LONGEST_NAME, DatasetError, Listing, Problem, Progress
 
 Array = np.ndarray
 
@@ -29,6 +31,11 @@ MATLAB_PIXEL = 0.5
 
 MAX_ANGLE_DEG = 99.0
 """Published file lists and tables leave out samples with an angle beyond this."""
+
+NO_MESH = (
+    "No mesh: the labels are coefficients of the Basel face model, which is not part of this "
+    "program."
+)
 
 POSE_ALONE = frozenset({"Pose_Para"})
 
@@ -40,6 +47,11 @@ MIRROR_68 = np.array(
     ]
 )
 """The iBUG landmark that each landmark becomes in a mirror. Its own inverse."""
+
+PICTURE, LABELS = ".jpg", ".mat"
+MOST_FOLDERS = 10
+LISTED_AT_ONCE = 500
+"""Pairs between two words of progress."""
 
 _NOT_DATA = {"landmarks", "code"}
 
@@ -117,43 +129,120 @@ def array_text(values: Array) -> str:
     return f"{values.dtype} {values.shape}, {values.min():.6g} to {values.max():.6g}"
 
 
-def pair_stems(root: Path) -> Iterator[str]:
-    """Names below the folder that have a .mat or a .jpg, sorted, without the ending.
+@dataclass(frozen=True)
+class Pair:
+    """NAME.jpg and NAME.mat. key: path below the root without ending. Either may be missing."""
+
+    key: str
+    has_picture: bool
+    has_labels: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that are there, relative to the root."""
+        there = ((PICTURE, self.has_picture), (LABELS, self.has_labels))
+        return tuple(self.key + ending for ending, is_there in there if is_there)
+
+
+def pairs_below(root: Path) -> Iterator[Pair]:
+    """All that have a .mat or a .jpg, sorted; only names are looked at.
 
     Folders with landmarks or programs are no samples. Raises: DatasetError where there is none.
     """
     found = False
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in _NOT_DATA)
-        stems = {Path(name).stem for name in names if name.endswith((".mat", ".jpg"))}
-        inside = Path(folder).relative_to(root)
-        for stem in sorted(stems):
+        there = set(names)
+        inside = Path(folder).relative_to(root).as_posix()
+        start = "" if inside == "." else f"{inside}/"
+        ends = (PICTURE, LABELS)
+        for stem in sorted({name[: -len(PICTURE)] for name in names if name.endswith(ends)}):
             found = True
-            yield (inside / stem).as_posix()
+            yield Pair(start + stem, stem + PICTURE in there, stem + LABELS in there)
     if not found:
         raise DatasetError(f"{root} has no pair of NAME.jpg and NAME.mat.")
 
 
+def pair_of(root: Path, key: str) -> Pair:
+    """A pair that a list names."""
+    path = checked_path(root, key)
+    return Pair(key, *(path.with_name(path.name + end).is_file() for end in (PICTURE, LABELS)))
+
+
+def list_pairs(
+    found: Iterable[Pair | Problem],
+    limit: int | None,
+    progress: Progress,
+    note: str = "",
+) -> Listing:
+    """Those with labels, up to the limit. One without its picture is listed, and is a problem too.
+
+    found: may hold what is wrong already. note: which pairs these are, "" for all.
+    """
+    files_of: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for number, pair in enumerate(found):
+        if len(files_of) == limit:
+            break
+        if number % LISTED_AT_ONCE == 0:
+            progress(number, None)
+        if isinstance(pair, Problem):
+            problems.append(pair)
+            continue
+        problems += missing_of(pair)
+        if pair.has_labels:
+            files_of[pair.key] = pair.files
+    return Listing(tuple(files_of), tuple(problems), (note,) if note else (), files_of)
+
+
+def missing_of(pair: Pair) -> list[Problem]:
+    """What a pair lacks; of one without labels only these are named."""
+    if not pair.has_labels:
+        return [Problem(pair.key + LABELS, "The label file is missing.")]
+    return [] if pair.has_picture else [Problem(pair.key + PICTURE, "The picture is missing.")]
+
+
 def holds_aflw2000(root: Path) -> bool:
     """Whether the first pair below the folder has AFLW2000's landmarks. Raises: DatasetError."""
-    for stem in pair_stems(root):
-        mat = root / (stem + ".mat")
-        if mat.is_file():
-            return "pt3d_68" in read_mat(mat)
+    for pair in pairs_below(root):
+        if pair.has_labels:
+            return "pt3d_68" in read_mat(root / (pair.key + LABELS))
     return False
 
 
-def pair_files(root: Path, key: str) -> tuple[str, ...]:
-    """Those of the two files of a sample that are there, relative to the root."""
-    return tuple(key + end for end in (".jpg", ".mat") if (root / (key + end)).is_file())
+def is_name(part: str) -> bool:
+    """Whether it may be a part of a path below a folder, and leads nowhere else."""
+    is_short = 0 < len(part.encode("utf-8", "surrogateescape")) <= LONGEST_NAME
+    return is_short and part not in (".", "..") and not set(part) & set("/\\\0")
 
 
 def checked_path(root: Path, key: str) -> Path:
     """The path of a key without its ending. Raises: DatasetError if it leads out of the root."""
     parts = key.split("/")
-    if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
-        raise DatasetError(f"{key!r} is no sample of {root}.")
+    if not all(map(is_name, parts)) or len(parts) > MOST_FOLDERS:
+        raise DatasetError(f"{key!r:.99} is no sample of {root}.")
     return root.joinpath(*parts)
+
+
+def weak_sample(
+    dataset: str, key: str, labels: dict[str, Array], mat: Path, landmarks: str
+) -> Sample:
+    """What both data sets say of a head; a group of its own. landmarks: name of the 68 points.
+
+    Raises: DatasetError.
+    """
+    landmarks_px = read_points_px(labels, landmarks, 68, mat)
+    return Sample(
+        dataset=dataset,
+        key=key,
+        group=key,
+        image=mat.with_suffix(PICTURE),
+        camera=None,
+        R_cam_from_head=read_weak_pose(labels, mat).matrix(),
+        t_cam_from_head_mm=None,
+        landmarks_68_px=landmarks_px,
+        box_xyxy_px=bounding_box_xyxy(landmarks_px),
+    )
 
 
 def read_pair(root: Path, key: str) -> tuple[dict[str, Array], Path]:

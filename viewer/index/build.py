@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from viewer.datasets.source import AnnotatedDataset, Listing, Problem
+from viewer.datasets.source import AnnotatedDataset, Listing, Problem, Progress, silent
 from viewer.index.build_rows import (
     Answer,
     Task,
@@ -39,6 +39,12 @@ from viewer.index.build_table import (
     read_table,
     with_comparisons,
     write_table,
+)
+from viewer.index.predictions import (
+    PREDICTIONS_FOLDER,
+    ModelRotations,
+    PredictionError,
+    latest_rotations,
 )
 from viewer.index.schema import FILE_SCHEMA, INDEX_FILE, AnnotationIndexError, index_folder
 
@@ -76,10 +82,6 @@ class IndexReport:
     seconds: float
 
 
-def _silent(_done: int, _total: int) -> None:
-    return None
-
-
 def _never() -> bool:
     return False
 
@@ -90,14 +92,15 @@ def build_index(
     *,
     limit: int | None = None,
     workers: int = 2,
-    progress: Callable[[int, int], None] = _silent,
+    progress: Progress = silent,
     should_stop: Callable[[], bool] = _never,
     fresh: bool = False,
 ) -> IndexReport:
     """Build or renew the index of a data set in a folder outside its root.
 
     limit: the first so many samples. workers: processes beside this one; 0: none.
-    progress: is told samples done and in all. fresh: read everything, whatever is known.
+    progress: is told samples listed (of None), then done and in all.
+    fresh: read everything, whatever is known.
     Raises: DatasetError where nothing of the data set is there, BuildError.
     """
     start_s = time.monotonic()
@@ -106,7 +109,7 @@ def build_index(
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
         _tidy(folder, fresh)
-        build = _Build(dataset, folder, dataset.list_samples(limit), fresh)
+        build = _Build(dataset, folder, dataset.list_samples(limit, progress), fresh)
         is_complete = build.read_all(workers, progress, should_stop)
         is_complete = is_complete and build.finish(limit, should_stop)
     return IndexReport(
@@ -146,9 +149,7 @@ class _Build:
         self.problems.append(Problem(clean(key), "The name holds bytes that are no text."))
         return False
 
-    def read_all(
-        self, workers: int, progress: Callable[[int, int], None], should_stop: Callable[[], bool]
-    ) -> bool:
+    def read_all(self, workers: int, progress: Progress, should_stop: Callable[[], bool]) -> bool:
         """Whether every sample was looked at."""
         done, total = 0, len(self.keys)
         progress(done, total)
@@ -173,7 +174,9 @@ class _Build:
     def finish(self, limit: int | None, should_stop: Callable[[], bool]) -> bool:
         """Put the index in place. Whether it was not stopped before."""
         table = latest_rows(self.known, self.keys)
-        table, notes = with_comparisons(table, self.dataset.info.name, should_stop)
+        predicted = self._predicted()
+        table, notes = with_comparisons(table, self.dataset.info.name, should_stop, predicted.R_of)
+        self.notes += [predicted.note] if predicted.note else []
         if should_stop():
             return False
         unreadable = table.filter(pc.not_equal(table["reason"], ""))
@@ -185,6 +188,14 @@ class _Build:
         publish(table, self.folder, said, self.problems, self.notes)
         shutil.rmtree(self.folder / PARTS_FOLDER, ignore_errors=True)
         return True
+
+    def _predicted(self) -> ModelRotations:
+        """Of the model that was run last here; a damaged file is a problem and no obstacle."""
+        try:
+            return latest_rotations(self.folder)
+        except PredictionError as error:
+            self.problems.append(Problem(PREDICTIONS_FOLDER, str(error)))
+            return ModelRotations("", {})
 
     def _tasks(self) -> Iterator[Task]:
         signatures: dict[str, str] = {}

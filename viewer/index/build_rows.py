@@ -25,6 +25,7 @@ from viewer.index.schema import (
     CAMERA_COLUMNS,
     CHECK_PREFIX,
     FILE_SCHEMA,
+    KEPT_FIELDS,
     ROTATION_COLUMNS,
     TRANSLATION_COLUMNS,
 )
@@ -213,6 +214,15 @@ def check_row_of(row: Row, dataset_name: str) -> CheckRow:
         picture_hash=row["picture_hash"],
     )
 
+
+COMPARED_COLUMNS = (
+    *("key", "grp", "split", "subject", "sequence", "frame", "image", "width_px", "height_px"),
+    *ROTATION_COLUMNS,
+    *TRANSLATION_COLUMNS,
+    *(field.name for field in KEPT_FIELDS),
+    CHECK_PREFIX + "label_unreadable",
+)
+"""What `check_row_of` and its caller look at."""
 
 SET_CHECKS = frozenset(
     {

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from jaxtyping import Float
 
 from viewer.datasets.source import Problem
-from viewer.index.build_rows import SET_CHECKS, check_row_of, clean
+from viewer.index.build_rows import COMPARED_COLUMNS, SET_CHECKS, check_row_of, clean
 from viewer.index.check_table import CHECKS
 from viewer.index.checks_set import CheckRow, SetFindings, set_findings
 from viewer.index.rows_file import write_rows
@@ -33,6 +34,8 @@ Array = np.ndarray
 
 GROUP_ROWS = 16_384
 """Small, so that a process that loads the file holds little of it at a time."""
+
+ROWS_AT_ONCE = 2048
 
 NAMES = ("grp", "split", "subject", "sequence")
 
@@ -67,12 +70,15 @@ def latest_rows(tables: Sequence[pa.Table], keys: Sequence[str]) -> pa.Table:
 
 
 def with_comparisons(
-    table: pa.Table, dataset: str, should_stop: Callable[[], bool]
+    table: pa.Table,
+    dataset: str,
+    should_stop: Callable[[], bool],
+    predicted: Mapping[str, Float[Array, "3 3"]] | None = None,
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """The table with the scores of the checks between samples, the findings of all checks, and
-    what there is to say of the whole."""
+    what there is to say of the whole. predicted: a model's rotations by key."""
     rows: list[CheckRow] = []
-    for batch in table.to_batches(GROUP_ROWS):
+    for batch in table.select(COMPARED_COLUMNS).to_batches(ROWS_AT_ONCE):
         rows += [
             check_row_of(row, dataset)
             for row in batch.to_pylist()
@@ -80,7 +86,7 @@ def with_comparisons(
         ]
         if should_stop():
             return table, ()
-    found = set_findings(rows)
+    found = set_findings(rows, predicted)
     del rows
     return with_findings(_with_scores(table, found)), tuple(found.notes)
 

@@ -60,6 +60,7 @@ text-align:center;padding:12px}
 font-size:11px;line-height:1;padding:4px 7px;border-radius:5px}
 .facts{padding:10px 14px 13px;display:grid;gap:3px}
 .facts b{font-size:16px;font-variant-numeric:tabular-nums}
+.facts>*{min-width:0;overflow-wrap:anywhere}
 .facts .soft{font-size:13px}
 .more{margin:12px 0 0;font-size:13.5px}
 ul.notes{margin:14px 0 0;padding-left:20px;max-width:86ch}

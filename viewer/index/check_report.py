@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.geometry.rotations import geodesic_deg, ypr_300wlp_from_matrix
+from viewer.datasets.source import AnnotatedDataset
 from viewer.index.check_page import build_page
 from viewer.index.check_table import CHECKS
 from viewer.index.checks_run import CheckedSample, CheckResult
@@ -22,7 +23,7 @@ Array = np.ndarray
 PAGE_FILE = "report.html"
 TABLE_FILE = "samples.parquet"
 
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 2_000
 _LARGEST_ROTATION_ERROR = 0.1
 """Of a matrix whose angles are still worth giving."""
 
@@ -57,13 +58,10 @@ class ReportFiles:
     table: Path
 
 
-def write_report(result: CheckResult, folder: Path) -> ReportFiles:
-    """report.html and samples.parquet in a folder, made if absent; each appears when it is whole.
-
-    Raises: ReportPlaceError for a folder below the data set's root.
-    """
-    root = result.dataset.root.resolve()
-    if folder.resolve().is_relative_to(root):
+def make_place(dataset: AnnotatedDataset, folder: Path) -> None:
+    """Makes the folder of a report. Raises: ReportPlaceError below the data set's root, and where
+    it cannot be made."""
+    if folder.resolve().is_relative_to(dataset.root.resolve()):
         raise ReportPlaceError(
             f"{folder} lies in the data set's own folder, where nothing is written. Name another."
         )
@@ -71,6 +69,14 @@ def write_report(result: CheckResult, folder: Path) -> ReportFiles:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReportPlaceError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def write_report(result: CheckResult, folder: Path) -> ReportFiles:
+    """report.html and samples.parquet in a folder, made if absent; each appears when it is whole.
+
+    Raises: as `make_place`.
+    """
+    make_place(result.dataset, folder)
     files = ReportFiles(folder / PAGE_FILE, folder / TABLE_FILE)
     _write_table(result.samples, files.table)
     partial = files.page.with_name(files.page.name + ".partial")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 
 LARGEST_SCORE = 1e6
@@ -263,6 +264,40 @@ CHECKS: tuple[Check, ...] = (*_FILES, *_POSE, *_SETS, *_FITS)
 """All, in the order of the report."""
 
 CHECK_BY_NAME: Mapping[str, Check] = {check.name: check for check in CHECKS}
+
+
+_PLACE_OF = {check.name: place for place, check in enumerate(CHECKS)}
+
+
+class Scores(MutableMapping[str, float]):
+    """Scores by the name of the check, in the quarter of a dictionary's room.
+
+    A million samples have one each. Raises: KeyError for a name that is no check's.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, scores: Mapping[str, float]) -> None:
+        self._values = array("d", [math.nan]) * len(CHECKS)
+        self.update(scores)
+
+    def __getitem__(self, name: str) -> float:
+        value = self._values[_PLACE_OF[name]]
+        if math.isnan(value):
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, score: float) -> None:
+        self._values[_PLACE_OF[name]] = score
+
+    def __delitem__(self, name: str) -> None:
+        self[name] = math.nan
+
+    def __iter__(self) -> Iterator[str]:
+        return (c.name for c, v in zip(CHECKS, self._values, strict=True) if not math.isnan(v))
+
+    def __len__(self) -> int:
+        return sum(not math.isnan(value) for value in self._values)
 
 
 def findings_of(scores: Mapping[str, float]) -> tuple[str, ...]:

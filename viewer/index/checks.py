@@ -23,7 +23,6 @@ _PLACE_OF = {
     "sample_scores": "viewer.index.checks_sample",
     "CheckRow": "viewer.index.checks_set",
     "check_row": "viewer.index.checks_set",
-    "set_scores": "viewer.index.checks_set",
     "set_findings": "viewer.index.checks_set",
     "CheckResult": "viewer.index.checks_run",
     "CheckedSample": "viewer.index.checks_run",

@@ -13,16 +13,25 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from viewer.datasets.source import AnnotatedDataset, DatasetError, Listing, Problem, SampleDetail
-from viewer.index.check_table import CHECK_BY_NAME, findings_of
+from viewer.datasets.source import (
+    AnnotatedDataset,
+    DatasetError,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    silent,
+)
+from viewer.index.check_table import CHECK_BY_NAME, Scores, findings_of
 from viewer.index.checks_picture import PictureFacts, picture_facts
 from viewer.index.checks_sample import sample_scores
 from viewer.index.checks_set import CheckRow, SetFindings, check_row, set_findings
+from viewer.index.predictions import ModelRotations
 
 Array = np.ndarray
 
 CHUNK_KEYS = 32
-MOST_NOTES = 40
+MOST_NOTES, MOST_SINGLE_NOTES = 40, 8
 KEPT_NOTES = 10_000
 
 
@@ -81,49 +90,54 @@ def _never() -> bool:
     return False
 
 
-def _silent(_done: int, _total: int) -> None:
-    return None
-
-
 def run_checks(
     dataset: AnnotatedDataset,
     *,
     limit: int | None = None,
-    progress: Callable[[int, int], None] = _silent,
+    progress: Progress = silent,
     should_stop: Callable[[], bool] = _never,
     workers: int = 0,
-    model_deg: Mapping[str, float] | None = None,
+    predicted: ModelRotations | None = None,
+    split_of: Mapping[str, str] | None = None,
 ) -> CheckResult:
     """Every check on the samples of a data set.
 
-    limit: the first so many samples. progress: is told samples done and in all.
-    workers: processes beside this one; 0: none. model_deg: by key, how far a model's rotation is
-    from the label. Raises: DatasetError where nothing of the data set is there.
+    limit: the first so many samples. progress: is told samples listed (of None), then done and in
+    all. workers: processes beside this one; 0: none. predicted: what a model says. split_of: by
+    key, in place of the data set's own splits; a sample that is not in it is in none.
+    Raises: DatasetError where nothing of the data set is there.
     """
     start_s = time.monotonic()
-    listing = dataset.list_samples(limit)
-    errors = model_deg or {}
+    # the files of each sample are no matter here, and fill the memory
+    listing = replace(dataset.list_samples(limit, progress), files_of={})
+    predicted = predicted or ModelRotations("", {})
     samples: list[CheckedSample] = []
     rows: list[CheckRow] = []
     notes: Counter[str] = Counter()
     is_complete = True
     for read in _read_all(dataset, listing, workers):
-        for one in read:
+        for one in read if split_of is None else _with_splits(read, split_of):
             samples.append(one.checked)
             notes.update(n for n in one.notes if n in notes or len(notes) < KEPT_NOTES)
             if one.row is not None:
-                known = errors.get(one.row.key)
-                rows.append(one.row if known is None else replace(one.row, model_deg=known))
+                rows.append(one.row)
         progress(len(samples), len(listing.keys))
         if should_stop() and len(samples) < len(listing.keys):
             is_complete = False
             break
-    compared = set_findings(rows)
+    compared = set_findings(rows, predicted.R_of)
+    del rows
+    for place, sample in enumerate(samples):
+        samples[place] = _with_comparisons(sample, compared)
     return CheckResult(
         dataset,
-        tuple(_with_comparisons(sample, compared) for sample in samples),
+        tuple(samples),
         listing.problems,
-        (*listing.notes, *compared.notes, *_counted(notes)),
+        tuple(
+            note
+            for note in (*listing.notes, predicted.note, *compared.notes, *_counted(notes))
+            if note
+        ),
         len(listing.keys),
         is_complete,
         time.monotonic() - start_s,
@@ -137,6 +151,13 @@ class _Read:
     checked: CheckedSample
     row: CheckRow | None
     notes: tuple[str, ...] = ()
+
+
+def _with_splits(read: Sequence[_Read], split_of: Mapping[str, str]) -> Iterator[_Read]:
+    for one in read:
+        split = split_of.get(one.checked.key, "")
+        row = None if one.row is None else replace(one.row, split=split)
+        yield _Read(replace(one.checked, split=split), row, one.notes)
 
 
 def _read_all(
@@ -171,8 +192,9 @@ def _read_one(dataset: AnnotatedDataset, key: str) -> _Read:
     try:
         detail = dataset.detail(key)
     except DatasetError as error:
-        scores = {"label_unreadable": 1.0}
-        return _Read(CheckedSample(key, reason=str(error), scores=scores), None)
+        scores = Scores({"label_unreadable": 1.0})
+        reason = str(error).replace(f"{dataset.root}/", "")
+        return _Read(CheckedSample(key, reason=reason, scores=scores), None)
     facts = picture_facts(detail.sample)
     sample = detail.sample
     scores = sample_scores(
@@ -190,7 +212,7 @@ def _read_one(dataset: AnnotatedDataset, key: str) -> _Read:
         R_cam_from_head=sample.R_cam_from_head,
         t_cam_from_head_mm=sample.t_cam_from_head_mm,
         reason=facts.reason,
-        scores=scores,
+        scores=Scores(scores),
     )
     return _Read(checked, check_row(detail, facts), _notes(detail, facts))
 
@@ -211,16 +233,16 @@ def _notes(detail: SampleDetail, facts: PictureFacts) -> tuple[str, ...]:
 
 def _counted(notes: Counter[str]) -> list[str]:
     """The most frequent notes with the number of samples that have them."""
-    lines = [
-        f"{text} ({count:,} samples)" if count > 1 else text
-        for text, count in notes.most_common(MOST_NOTES)
-    ]
+    shared = [(text, count) for text, count in notes.most_common(MOST_NOTES) if count > 1]
+    lines = [f"{text} ({count:,} samples)" for text, count in shared]
+    lines += [text for text, count in notes.items() if count == 1][:MOST_SINGLE_NOTES]
     left = len(notes) - len(lines)
     return lines + ([f"{left} other notes on single samples."] if left else [])
 
 
 def _with_comparisons(sample: CheckedSample, compared: SetFindings) -> CheckedSample:
-    scores = {**(sample.scores or {}), **compared.scores.get(sample.key, {})}
+    scores = Scores(sample.scores or {})
+    scores.update(compared.scores.pop(sample.key, {}))
     findings = findings_of(scores)
     partners = {
         name: compared.partners[sample.key, name]

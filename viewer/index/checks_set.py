@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from models.geometry.rotations import MIRROR_X, geodesic_deg
 from viewer.datasets.source import SampleDetail
 from viewer.datasets.three_hundred_w_lp import FLIP, mirrored_68_px
-from viewer.index.check_table import CHECK_BY_NAME
+from viewer.index.check_table import CHECK_BY_NAME, Scores
 from viewer.index.checks_picture import PictureFacts, find_lookalikes
 from viewer.index.checks_sample import face_side_px, size_difference_percent
 
@@ -39,7 +39,6 @@ class CheckRow:
     landmarks_68_px: of 300W-LP only, whose files come in views and mirrored twins; as the file of
         the picture has them, float32.
     picture_digest, picture_hash: `PictureFacts`' digest and hash_bits.
-    model_deg: how far a model's rotation is from the label.
     """
 
     key: str
@@ -56,12 +55,9 @@ class CheckRow:
     size_wh_px: tuple[int, int] | None = None
     picture_digest: bytes | None = None
     picture_hash: bytes | None = None
-    model_deg: float | None = None
 
 
-def check_row(
-    detail: SampleDetail, facts: PictureFacts, model_deg: float | None = None
-) -> CheckRow:
+def check_row(detail: SampleDetail, facts: PictureFacts) -> CheckRow:
     """The row of a sample that was read."""
     sample = detail.sample
     landmarks = None
@@ -83,7 +79,6 @@ def check_row(
         size_wh_px=facts.size_wh_px,
         picture_digest=facts.digest,
         picture_hash=facts.hash_bits,
-        model_deg=model_deg,
     )
 
 
@@ -91,7 +86,7 @@ def check_row(
 class SetFindings:
     """Scores by key and check; the other sample that a score is about; what is worth saying."""
 
-    scores: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+    scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(lambda: Scores({})))
     partners: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -106,13 +101,13 @@ class SetFindings:
             self.partners[row.key, check] = partner.key
 
 
-def set_scores(rows: Sequence[CheckRow]) -> dict[str, dict[str, float]]:
-    """Key -> score by check, of the checks that look at several samples."""
-    return dict(set_findings(rows).scores)
+def set_findings(
+    rows: Sequence[CheckRow], predicted: Mapping[str, Float[Array, "3 3"]] | None = None
+) -> SetFindings:
+    """The checks that look at several samples, or at a sample and what a model says of it.
 
-
-def set_findings(rows: Sequence[CheckRow]) -> SetFindings:
-    """As `set_scores`, with the samples that each score is about."""
+    predicted: a model's R_cam_from_head by key.
+    """
     found = SetFindings()
     _unusual_sizes(rows, found)
     _jumps(rows, found)
@@ -122,9 +117,7 @@ def set_findings(rows: Sequence[CheckRow]) -> SetFindings:
     _twins(rows, found)
     _shared_landmarks(rows, found)
     _repeated_people(rows, found)
-    for row in rows:
-        if row.model_deg is not None and np.isfinite(row.model_deg):
-            found.put(row, "model_deg", row.model_deg, None)
+    _disagreements(rows, predicted or {}, found)
     return found
 
 
@@ -307,6 +300,16 @@ def _shared_landmarks(rows: Sequence[CheckRow], found: SetFindings) -> None:
 def _landmark_digest(row: CheckRow) -> bytes:
     hundredths = np.rint(np.asarray(row.landmarks_68_px, np.float64) * 100.0).astype(np.int64)
     return hashlib.blake2b(hundredths.tobytes(), digest_size=16).digest()
+
+
+def _disagreements(
+    rows: Sequence[CheckRow], predicted: Mapping[str, Float[Array, "3 3"]], found: SetFindings
+) -> None:
+    for row in rows:
+        R = predicted.get(row.key)
+        if R is None or row.R_cam_from_head is None or not np.isfinite(row.R_cam_from_head).all():
+            continue
+        found.put(row, "model_deg", float(geodesic_deg(row.R_cam_from_head, R)), None)
 
 
 def _repeated_people(rows: Sequence[CheckRow], found: SetFindings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
@@ -92,6 +92,35 @@ def read_predictions(
     if keys is not None:
         table = table.filter(pc.is_in(table["key"], value_set=pa.array(list(keys), pa.string())))
     return {row["key"]: _prediction(row) for row in table.to_pylist()}
+
+
+@dataclass(frozen=True)
+class ModelRotations:
+    """What a model said on the samples in which it found a head. R_of: R_cam_from_head by key.
+
+    model: "" where none was run. note: a sentence on what the labels are compared with, or "".
+    """
+
+    model: str
+    R_of: Mapping[str, Float[Array, "3 3"]]
+    note: str = ""
+
+
+def model_rotations(folder: Path, model: str) -> ModelRotations:
+    """Of one model. Raises: PredictionError."""
+    table = _read(predictions_path(folder, model), ["key", *ROTATION_COLUMNS])
+    numbers = np.stack([table[name].to_numpy() for name in ROTATION_COLUMNS], -1)
+    known = np.flatnonzero(np.isfinite(numbers).all(1))
+    R, keys = numbers.reshape(-1, 3, 3), table["key"].to_pylist()
+    note = f"The labels are compared with what {model} says on {len(known):,} samples."
+    return ModelRotations(model, {keys[i]: R[i] for i in known}, note)
+
+
+def latest_rotations(folder: Path) -> ModelRotations:
+    """Of the model that was run last; empty where none was. Raises: PredictionError."""
+    paths = (folder / PREDICTIONS_FOLDER).glob("*.parquet")
+    newest = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return ModelRotations("", {}) if newest is None else model_rotations(folder, newest.stem)
 
 
 def predicted_keys(folder: Path, model: str) -> set[str]:

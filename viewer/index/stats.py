@@ -121,7 +121,11 @@ def yaw_pitch_density(
 
 
 def nose_directions(
-    index: Index, filters: Filters, limit: int = 5000, flagged_keys: Sequence[str] = ()
+    index: Index,
+    filters: Filters,
+    limit: int = 5000,
+    flagged_keys: Sequence[str] = (),
+    model: str = "",
 ) -> Float[Array, "n 3"]:
     """Unit vectors from the head to where the nose points, camera frame; a frontal one is
     (0, 0, -1). Spread evenly over the rows where there are more than the limit.
@@ -134,7 +138,8 @@ def nose_directions(
     if tables.is_empty("r22"):
         return np.zeros((0, 3))
     where = tables.condition(filters, flagged_keys)
-    sql = f"select r02, r12, r22 from hot where {where.sql} and r22 is not null"
+    source = tables.source(model, set(filters.ranges))
+    sql = f"select r02, r12, r22 from {source} where {where.sql} and r22 is not null"
     found = tables.ask(sql, where.values).fetchnumpy()
     columns = [np.ma.filled(np.ma.asarray(found[n]), np.nan) for n in ("r02", "r12", "r22")]
     chosen = np.linspace(0, len(columns[0]) - 1, min(limit, len(columns[0]))).astype(int)

@@ -133,6 +133,7 @@ def _heat_map(
             customdata=np.stack([*bounds, counts], -1).tolist(),
             colorscale=[list(stop) for stop in scale],
             zmin=0.0,
+            zmax=float(np.nanmax(shown, initial=0.0)) or 1.0,
             showscale=False,
             hoverongaps=False,
             xgap=1,

@@ -23,6 +23,7 @@ from models.training.config import TrainConfig
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
     (tmp_path / "heads" / "train").mkdir(parents=True)
+    (tmp_path / "heads" / "train" / "dataset.json").touch()
     return replace(default_config("trg-mini"), data=(DataPart("synthetic", tmp_path / "heads"),))
 
 
@@ -33,7 +34,8 @@ def test_problems_are_sentences(config: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     cases = [
         (replace(config, data=(replace(part, root=tmp_path / "no"),)), "there is no folder"),
-        (replace(config, data=(replace(part, root=tmp_path / "empty"),)), "is empty"),
+        (replace(config, data=(DataPart("mica", tmp_path / "empty"),)), "is empty"),
+        (replace(config, data=(replace(part, split="tests"),)), "make them with `synthesize`"),
         (replace(config, validation=(part,)), "both trained on and validated"),
         (replace(config, validation=(replace(part, split="test"),)), "may not choose checkpoints"),
         (replace(config, start="imagenet"), "no ResNet-18"),

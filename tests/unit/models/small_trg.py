@@ -81,3 +81,50 @@ def random_batches(start_step: int) -> Iterator[PoseBatch]:
     while True:
         yield random_batch(1000 + step)
         step += 1
+
+
+def small_released_network(seed: int = 0) -> Trg:
+    """The released network's backbone, neck and heads with few vertices on small crops."""
+    torch.manual_seed(seed)
+    config = replace(
+        TrgConfig.released(),
+        n_vertices=N_VERTICES,
+        n_samples=6,
+        grid_side=3,
+        neck_channels=4,
+        point_channels=(2,),
+        hidden=16,
+        dropout=0.0,
+        crop_px=CROP_PX,
+    )
+    network = Trg(config, np.arange(6))
+    with torch.no_grad():
+        for regressor in network.regressor:
+            regressor.init_face.copy_(torch.from_numpy(small_basis().mean_vertices_m)[None])
+    return network
+
+
+def labelled_batch(seed: int, b: int) -> PoseBatch:
+    """With every label of some crops and not of others, so that no two parts count alike; the last
+    is a negative."""
+    plain, rng = random_batch(seed, b), np.random.default_rng(seed)
+    known = torch.arange(b) % 3 != 2
+    landmarks = rng.uniform(-1.0, 1.0, (b, 68, 3))
+    landmarks[..., 2] = rng.random((b, 68)) < 0.8
+    K = np.tile(np.array([[500.0, 0.0, 160.0], [0.0, 500.0, 120.0], [0.0, 0.0, 1.0]]), (b, 1, 1))
+    return replace(
+        plain,
+        has_3d=known,
+        has_rotation=known | (torch.arange(b) == 2),
+        has_translation=known,
+        landmarks_68_crop=torch.from_numpy(landmarks).float(),
+        K_image_from_cam=torch.from_numpy(K).float(),
+    )
+
+
+def labelled_batches(start_step: int, b: int) -> Iterator[PoseBatch]:
+    """Step n always gets the same batch."""
+    step = start_step
+    while True:
+        yield labelled_batch(1000 + step, b)
+        step += 1

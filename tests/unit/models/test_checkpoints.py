@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -14,12 +15,14 @@ import torch
 
 from models.trg.checkpoints import (
     ARRAY_LAYOUTS,
+    INITIAL_FACE_LAYOUT,
     PRE_RELEASE_NAMES,
     CheckpointError,
     array_root,
     find_weights_file,
     mirror_ids_from_uv,
     network_with_weights,
+    read_initial_face,
     read_released_arrays,
     read_state_dict,
 )
@@ -271,3 +274,24 @@ def test_the_released_texture_gives_the_flip_index(shared_data: Path) -> None:
     assert (ids == np.arange(1220)).sum() == 46, "points on the middle line"
     uv[3] += 0.3
     assert mirror_ids_from_uv(uv) is None
+
+
+def test_the_released_initial_face(shared_data: Path, tmp_path: Path) -> None:
+    assert read_initial_face([tmp_path]) is None
+    for layout in INITIAL_FACE_LAYOUT:
+        root = tmp_path / layout.replace("/", "_")
+        (root / layout).parent.mkdir(parents=True)
+        shutil.copyfile(shared_data / "trg_arrays" / "init_vtx_cam.pkl", root / layout)
+        face = read_initial_face([tmp_path, root])
+        assert face.shape == (1220, 3) and face.dtype == np.float64
+        assert np.allclose(face[8], [0.0, 0.0, -0.069], atol=0.01), "the tip of the nose"
+
+
+def test_a_hostile_initial_face_runs_nothing(tmp_path: Path) -> None:
+    path, marker = tmp_path / INITIAL_FACE_LAYOUT[0], tmp_path / "marker"
+    path.parent.mkdir()
+    for content in (RunsAProgram(marker), {"t_vtx_1220": [1.0]}, [], {}):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(CheckpointError, match="init_vtx_cam"):
+            read_initial_face([tmp_path])
+    assert not marker.exists()

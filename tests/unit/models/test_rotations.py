@@ -124,6 +124,12 @@ def test_300wlp_angles_are_the_bfm_files_own(R: np.ndarray) -> None:
     assert same_rotation(rot.GL_FROM_CV @ R_bfm @ rot.GL_FROM_CV, R)
 
 
+def test_the_nose_gives_yaw_and_pitch() -> None:
+    angles = np.array([[30.0, -20.0], [-70.0, 45.0], [0.0, 0.0], [10.0, 120.0]])
+    noses = np.stack([-rot.matrix_from_ypr_300wlp(y, p, 25.0)[:, 2] for y, p in angles])
+    np.testing.assert_allclose(rot.yaw_pitch_of_nose_deg(noses), angles, atol=1e-9)
+
+
 @given(R=matrices())
 def test_opencv_angles_are_rqdecomps(R: np.ndarray) -> None:
     angles = rot.ypr_opencv_from_matrix(R)

@@ -10,7 +10,14 @@ import torch
 
 from models.geometry.rotations import matrix_from_rotation_vector
 from models.training.config import LossWeights
-from models.training.losses import PoseTargets, build_targets, error_nll, pose_loss
+from models.training.losses import (
+    LossParts,
+    PoseTargets,
+    build_targets,
+    error_nll,
+    pose_counts,
+    pose_loss,
+)
 from models.training.metrics import all_metrics, normalised_errors, pose_metrics
 from models.training.predictions import HeldOutPredictions, network_inputs, predict_batches
 from models.trg.batch import PoseBatch
@@ -35,10 +42,11 @@ def perfect_iterate(targets: PoseTargets) -> TrgIterate:
 
 
 def test_each_part_has_its_weight() -> None:
-    targets = build_targets(random_batch(0), small_config())
+    batch = random_batch(0)
+    targets, counts = build_targets(batch, small_config()), pose_counts(batch)
     perfect = perfect_iterate(targets)
     weights = LossWeights()
-    assert pose_loss([perfect] * 3, targets, weights).total == 0.0
+    assert pose_loss([perfect] * 3, targets, weights, counts).total == 0.0
     wrong = {
         "crop": (perfect._replace(vertices_crop=perfect.vertices_crop + 0.1), 12 * 0.1),
         "crop, clamped": (perfect._replace(vertices_crop=perfect.vertices_crop + 9), 12 * 2.0),
@@ -48,29 +56,81 @@ def test_each_part_has_its_weight() -> None:
         "shift": (perfect._replace(pose9=perfect.pose9 - torch.eye(9)[8] * 0.1), 0.4),
     }
     for name, (iterate, cost) in wrong.items():
-        total = pose_loss([perfect, perfect, iterate], targets, weights).total
+        total = pose_loss([perfect, perfect, iterate], targets, weights, counts).total
         assert total.item() == pytest.approx(cost, rel=1e-4), name
-        first = pose_loss([iterate, perfect, perfect], targets, weights).total
+        first = pose_loss([iterate, perfect, perfect], targets, weights, counts).total
         assert first.item() == pytest.approx(0.4 * cost, rel=1e-4), name
+
+
+def loss_of(iterates: list[TrgIterate], batch: PoseBatch) -> LossParts:
+    targets = build_targets(batch, small_config())
+    return pose_loss(iterates, targets, LossWeights(), pose_counts(batch))
+
+
+def rows_of(iterates: list[TrgIterate], rows: slice | list[int]) -> list[TrgIterate]:
+    return [TrgIterate(*(None if v is None else v[rows] for v in i)) for i in iterates]
 
 
 def test_labels_of_negatives_do_not_matter() -> None:
     network, batch = small_network().eval(), random_batch(0)
     iterates = network(*network_inputs(batch, network.config, CPU))
-    loss = pose_loss(iterates, build_targets(batch, network.config), LossWeights())
+    loss = loss_of(iterates, batch)
     assert all(torch.isfinite(part) for part in loss), "zeros as labels are harmless"
     other = random_batch(1)
     mixed = replace(batch, R_cam_from_model=batch.R_cam_from_model.clone())
     mixed.R_cam_from_model[-1] = other.R_cam_from_model[0]
-    same = pose_loss(iterates, build_targets(mixed, network.config), LossWeights())
+    same = loss_of(iterates, mixed)
     assert torch.equal(torch.stack(loss), torch.stack(same))
     all_faces = replace(mixed, is_face=torch.ones(4, dtype=torch.bool))
     all_faces.t_cam_from_model_m[-1, 2] = 0.5
-    counted = pose_loss(iterates, build_targets(all_faces, network.config), LossWeights())
+    counted = loss_of(iterates, all_faces)
     assert counted.rotation != loss.rotation and counted.presence != loss.presence
     nobody = replace(batch, is_face=torch.zeros(4, dtype=torch.bool))
-    empty = pose_loss(iterates, build_targets(nobody, network.config), LossWeights())
+    empty = loss_of(iterates, nobody)
     assert empty.rotation == 0 and empty.uncertainty == 0 and empty.presence > 0
+
+
+def test_partial_labels_cost_what_they_tell() -> None:
+    """Each mean is over the faces that have the label; the others' numbers do not matter."""
+    network, batch = small_network().eval(), random_batch(0, b=6)
+    iterates = network(*network_inputs(batch, network.config, CPU))
+    ids = torch.arange(68) % batch.vertices_model_m.shape[1]
+    faces = torch.tensor([True] * 5 + [False])
+    partial = replace(
+        batch,
+        has_3d=torch.tensor([True, True, False, False, False, False]),
+        has_rotation=torch.tensor([True, True, True, False, False, True]),
+        has_translation=torch.tensor([True, True, False, True, False, True]),
+        landmarks_68_crop=torch.rand(6, 68, 3).round(decimals=1).ceil(),
+    )
+    assert torch.equal(batch.is_face, faces)
+    targets, counts = build_targets(partial, network.config), pose_counts(partial)
+    assert counts.tolist() == [6.0, 2.0, 3.0, 3.0, 2.0, 3.0]
+    found = pose_loss(iterates, targets, LossWeights(), counts, ids)
+    first_two, first_three, moved = (
+        loss_of(rows_of(iterates, rows), batch.apply(lambda value, rows=rows: value[rows]))
+        for rows in ([0, 1], [0, 1, 2], [0, 1, 3])
+    )
+    assert found.vertices.item() == pytest.approx(first_two.vertices.item(), rel=1e-5)
+    assert found.crop.item() == pytest.approx(first_two.crop.item(), rel=1e-5)
+    assert found.rotation.item() == pytest.approx(first_three.rotation.item(), rel=1e-5)
+    assert found.uncertainty.item() == pytest.approx(first_two.uncertainty.item(), rel=1e-5)
+    assert found.scale.item() == pytest.approx(moved.scale.item(), rel=1e-5)
+    points = iterates[-1].vertices_crop[2:5][:, ids].detach().numpy()
+    labels = partial.landmarks_68_crop[2:5].numpy()
+    distance = np.abs(points - labels[..., :2]).clip(max=2.0).mean(2) * labels[..., 2]
+    assert found.landmarks.item() == pytest.approx((distance.sum(1) / labels[..., 2].sum(1)).mean())
+    parts = [
+        pose_loss(
+            rows_of(iterates, rows),
+            build_targets(partial[rows], network.config),
+            LossWeights(),
+            counts,
+            ids,
+        ).total
+        for rows in (slice(0, 2), slice(2, 6))
+    ]
+    assert sum(parts).item() == pytest.approx(found.total.item(), rel=1e-5)
 
 
 def test_likelihood_is_best_at_the_true_covariance() -> None:
@@ -93,6 +153,8 @@ def test_likelihood_is_best_at_the_true_covariance() -> None:
             zero,
             torch.zeros(n, 3),
             torch.zeros(n, 1, 2),
+            *[torch.ones(n, dtype=torch.bool)] * 3,
+            None,
         )
         iterate = TrgIterate(
             zero,
@@ -186,3 +248,15 @@ def test_predictions_are_those_of_the_network_batch_by_batch() -> None:
     assert np.allclose(found.crop_error_px[4:10], px[:6], rtol=1e-4)
     with pytest.raises(ValueError, match="no batches"):
         predict_batches(network, [])
+
+
+def test_a_mesh_that_is_not_known_is_not_judged() -> None:
+    network = small_network().eval()
+    whole = random_batch(0, b=5)
+    partial = replace(whole, has_3d=torch.tensor([True, False, True, False, False]))
+    bare = replace(whole, has_3d=torch.zeros(5, dtype=torch.bool))
+    found, wanted = (predict_batches(network, [batch]) for batch in (partial, whole))
+    numbers = all_metrics(found)
+    assert numbers["vertices_mean_mm"] == pytest.approx(wanted.vertex_error_mm[[0, 2]].mean())
+    assert numbers["geodesic_mean_deg"] == all_metrics(wanted)["geodesic_mean_deg"]
+    assert "vertices_mean_mm" not in all_metrics(predict_batches(network, [bare]))

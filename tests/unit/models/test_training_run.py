@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.training.checkpoints import checkpoint_paths, newest_checkpoint
+from models.training.checkpoints import (
+    checkpoint_paths,
+    newest_checkpoint,
+    read_best,
+    read_checkpoint,
+    weights_path,
+)
 from models.training.config import TrainConfig
 from models.training.initialisation import (
     build_mini_network,
@@ -21,7 +27,8 @@ from models.training.initialisation import (
     read_face_basis,
 )
 from models.training.optimisation import GradientClip, build_optimizer, lr_factor
-from models.training.trainer import TrainingError, TrainResult, fit, say_to_file
+from models.training.run_log import say_to_file
+from models.training.trainer import Callbacks, TrainingError, TrainResult, fit
 from models.trg.batch import PoseBatch
 from models.trg.config import TrgConfig
 from models.trg.network import Trg
@@ -52,8 +59,12 @@ def run(
     """The network in training, the result, what was said."""
     network, said = small_network(), []
     asked = iter(range(1, 1000))
-    stop = None if stop_after is None else lambda: next(asked) >= stop_after
-    result = fit(network, config, random_batches, folder, said.append, should_stop=stop)
+    callbacks = (
+        Callbacks()
+        if stop_after is None
+        else Callbacks(should_stop=lambda: next(asked) > stop_after)
+    )
+    result = fit(network, config, random_batches, folder, said.append, callbacks=callbacks)
     return network, result, said
 
 
@@ -136,7 +147,14 @@ def test_validation_sees_the_averaged_network_first_and_last(tmp_path: Path) -> 
         seen.append((average.training or average is network, moved))
         return {"geodesic_mean_deg": float(len(seen))}
 
-    fit(network, FOUR_STEPS, random_batches, tmp_path / "a", lambda _: None, validate=validate)
+    fit(
+        network,
+        FOUR_STEPS,
+        random_batches,
+        tmp_path / "a",
+        lambda _: None,
+        callbacks=Callbacks(validate),
+    )
     assert seen == [(False, False), (False, True), (False, True)]
     assert [(r["step"], r["geodesic_mean_deg"]) for r in lines(tmp_path / "a", "validation")] == [
         (0, 1.0),
@@ -166,7 +184,8 @@ def test_steps_without_a_finite_gradient_are_skipped_and_counted(tmp_path: Path)
             yield replace(batch, t_cam_from_model_m=t)
 
     network, said = small_network(), []
-    result = fit(network, FOUR_STEPS, batches, tmp_path / "a", said.append)
+    patient = replace(FOUR_STEPS, max_bad_steps=3)
+    result = fit(network, patient, batches, tmp_path / "a", said.append)
     assert result.skipped_steps == 2 and result.steps_done == 4
     assert all(torch.isfinite(v).all() for v in result.network.state_dict().values())
     assert all(torch.isfinite(v).all() for v in network.state_dict().values())
@@ -175,9 +194,75 @@ def test_steps_without_a_finite_gradient_are_skipped_and_counted(tmp_path: Path)
         fit(small_network(), give_up, batches, tmp_path / "b", said.append)
 
 
+def test_nan_stops_the_run_and_saves_the_batch(tmp_path: Path) -> None:
+    def batches(start_step: int) -> Iterator[PoseBatch]:
+        for i, batch in enumerate(random_batches(start_step), start_step):
+            boxes = batch.ray_boxes.clone()
+            boxes[0, 2] = math.nan if i == 3 else boxes[0, 2]
+            yield replace(batch, ray_boxes=boxes)
+
+    network, said = small_network(), []
+    with pytest.raises(TrainingError, match="batch is saved"):
+        fit(network, FOUR_STEPS, batches, tmp_path, said.append)
+    assert all(torch.isfinite(v).all() for v in network.state_dict().values())
+    with np.load(tmp_path / "bad_batch_rank0.npz") as saved:
+        assert int(saved["step"]) == 3 and np.isnan(saved["ray_boxes"]).sum() == 1
+        assert np.array_equal(saved["crops_rgb"], random_batch(1003).crops_rgb.numpy())
+    found = newest_checkpoint(tmp_path / "checkpoints", said.append)
+    assert found is not None and found.step == 2, "the checkpoints before are good"
+
+
+def test_the_best_by_validation_is_kept(tmp_path: Path) -> None:
+    values = iter([0.1, 5.0, 3.0, 4.0, 6.0])
+
+    def validate(average: Trg) -> dict[str, float]:
+        return {"geodesic_mean_deg": next(values)}
+
+    often = replace(FOUR_STEPS, validate_every=1, checkpoint_every=1, keep_checkpoints=1)
+    callbacks = Callbacks(validate)
+    fit(small_network(), often, random_batches, tmp_path, lambda _: None, callbacks=callbacks)
+    folder = tmp_path / "checkpoints"
+    best = read_best(folder)
+    assert best is not None and (best.step, best.value) == (2, 3.0), "not the one before training"
+    assert [path.name for path in checkpoint_paths(folder)] == [
+        "step-00000002.pt",
+        "step-00000004.pt",
+    ]
+    assert read_checkpoint(folder / best.checkpoint).metrics == {"geodesic_mean_deg": 3.0}
+
+
+def test_going_on_from_an_older_checkpoint_forgets_the_later_ones(tmp_path: Path) -> None:
+    whole, _, _ = run(tmp_path)
+    older = checkpoint_paths(tmp_path / "checkpoints")[0]
+    network = small_network()
+    more = replace(FOUR_STEPS, steps=4, log_every=1)
+    fit(network, more, random_batches, tmp_path, lambda _: None, resume=older)
+    assert_same_weights(whole, network)
+    assert [record["step"] for record in lines(tmp_path, "train")] == [1, 2, 3, 4]
+
+
+def test_weights_of_another_moment_are_passed_over(tmp_path: Path) -> None:
+    run(tmp_path)
+    older, newer = checkpoint_paths(tmp_path / "checkpoints")
+    weights_path(newer).write_bytes(weights_path(older).read_bytes())
+    with pytest.raises(ValueError, match="same moment"):
+        read_checkpoint(newer)
+    found = newest_checkpoint(tmp_path / "checkpoints", lambda _: None)
+    assert found is not None and found.step == 2
+
+
+def test_the_released_schedule_falls_once() -> None:
+    config = TrainConfig(steps=300, warmup_steps=0, schedule="drop", lr_drop_at=20 / 30)
+    factors = [lr_factor(step, config) for step in (0, 199, 200, 299)]
+    assert factors == pytest.approx([1.0, 1.0, 0.1, 0.1])
+
+
 def test_batches_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="4 crops, not 5"):
         config = replace(FOUR_STEPS, batch_size=5)
+        fit(small_network(), config, random_batches, tmp_path, lambda _: None)
+    with pytest.raises(ValueError, match="4 crops cannot be cut into 5 parts"):
+        config = replace(FOUR_STEPS, gradient_accumulation=5)
         fit(small_network(), config, random_batches, tmp_path, lambda _: None)
     with pytest.raises(TrainingError, match="no batches left at step 1"):
         one = [random_batch(0)]
@@ -189,7 +274,7 @@ def test_batches_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_frozen_stem_stays_and_the_rest_moves(tmp_path: Path) -> None:
     network = small_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    config = replace(FOUR_STEPS, freeze_stem=True, bf16=True)
+    config = replace(FOUR_STEPS, freeze_stem=True, precision="bf16")
     fit(network, config, random_batches, tmp_path, lambda _: None)
     moved = {n for n, v in network.state_dict().items() if not v.equal(before[n])}
     frozen = ("feature_extractor.stem", "feature_extractor.stage_96")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.flame.assets import OPEN_HEAD_PATH, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, load_open_head
 from viewer.synthesis import head_model
 from viewer.synthesis.head_model import build_open_head, write_open_head
 from viewer.synthesis.makehuman import MakeHumanError, read_makehuman_head

@@ -23,7 +23,7 @@ from viewer.render.overlay import (
     label_text,
     legend_html,
 )
-from viewer.render.painting import _font
+from viewer.render.painting import label_font
 from viewer.render.palette import AXIS_COLOURS, LIGHT, hex_colour, track_colour
 from viewer.render.shapes import Dots, Label, Segments, Triangles
 
@@ -253,7 +253,7 @@ def test_a_small_face_gets_its_number_alone(make_pose, head_mesh) -> None:
 @pytest.mark.parametrize("height", [9, 13, 20, 56, 93])
 def test_the_room_for_a_label_holds_its_letters(height: int) -> None:
     text = "88  Y -188°  P -88°  R +188°  88.88 m"
-    left, _, right, _ = _font(height).getbbox(text)
+    left, _, right, _ = label_font(height).getbbox(text)
     assert right - left + (2 * 0.35 + 0.28) * height <= plate_wh_px(text, float(height))[0]
 
 

@@ -75,6 +75,7 @@ def test_the_heads_of_a_picture_as_shown_and_as_files(
     predict_picture(services, visitor, str(photo), "stripes.png", HEAD)
     view = build_view(visitor, PICTURE, 0, HEAD)
     assert view.heads is not None and "open head" in view.heads.note and "mm" in view.heads.note
+    assert "Drawn by" in view.heads.note
     files = view.heads.files
     wanted = shown_vertices_m(files["npz"])
     assert wanted.shape == (2, 4834, 3)

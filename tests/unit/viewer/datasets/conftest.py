@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from models.flame.assets import HeadAssets, load_open_head
+from models.flame.open_head import HeadAssets, load_open_head
 from models.geometry.cameras import camera_from_intrinsics
 from models.geometry.rotations import matrix_from_rotation_vector
 from models.trg.bundle import read_bundle
 from models.trg.config import TrgConfig
 from models.weights import MODELS, REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
+from viewer.datasets.network_input import NetworkInput
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import SyntheticInfo
 from viewer.datasets.synthetic_writer import SyntheticWriter
-from viewer.datasets.torch_dataset import NetworkInput
 
 Array = np.ndarray
 
@@ -28,12 +28,6 @@ MakeHead = Callable[..., SyntheticHead]
 @pytest.fixture(scope="session")
 def head_model() -> HeadAssets:
     return load_open_head()
-
-
-@pytest.fixture(scope="session")
-def mirror_468_ids() -> Array:
-    _, arrays = read_bundle(REPOSITORY_ROOT / MODELS["trg-mini"].weights_file)
-    return arrays.mirror_vertex_ids()
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +108,13 @@ def write_dataset(make_head: MakeHead) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def target(mirror_468_ids: Array) -> NetworkInput:
+def target() -> NetworkInput:
     """What trg-mini wants to see."""
-    return NetworkInput(TrgConfig.mini(), T_HEAD_FROM_TRG_MINI, mirror_468_ids)
+    _, arrays = read_bundle(REPOSITORY_ROOT / MODELS["trg-mini"].weights_file)
+    return NetworkInput(
+        TrgConfig.mini(),
+        T_HEAD_FROM_TRG_MINI,
+        arrays.mirror_vertex_ids(),
+        arrays.landmark_68_ids,
+        arrays.canonical_vertices_m,
+    )

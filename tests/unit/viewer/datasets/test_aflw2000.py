@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from models.geometry.rotations import matrix_from_ypr_300wlp, ypr_300wlp_from_matrix
+from models.geometry.rotations import (
+    GL_FROM_CV,
+    matrix_from_ypr_300wlp,
+    ypr_300wlp_from_matrix,
+)
 from tests.unit.viewer.datasets.test_three_hundred_w_lp import write_pair
 from viewer.datasets.aflw2000 import AFLW_21, Aflw2000
 from viewer.datasets.mat_file import read_mat
 from viewer.datasets.source import DatasetError
-from viewer.datasets.weak_perspective import WeakPose, holds_aflw2000, read_weak_pose
+from viewer.datasets.weak_perspective import (
+    NO_MESH,
+    WeakPose,
+    holds_aflw2000,
+    read_weak_pose,
+)
 
 RNG = np.random.default_rng(1)
 POINTS = RNG.uniform(100, 300, (3, 68)).astype(np.float32)
@@ -44,7 +54,7 @@ def test_an_imitation_is_read(root: Path) -> None:
     hidden = np.isnan(detail.points_px[AFLW_21])
     assert np.flatnonzero(hidden.all(1)).tolist() == [12, 16] and hidden.sum() == 4
     assert np.allclose(detail.points_px[AFLW_21][0], AFLW[:, 0] - 0.5)
-    assert detail.notes == () and "image00002.mat: pt3d_68" in detail.raw
+    assert detail.notes == (NO_MESH,) and "image00002.mat: pt3d_68" in detail.raw
     assert holds_aflw2000(root)
 
 
@@ -53,7 +63,7 @@ def test_a_turn_too_many_is_the_same_rotation(root: Path) -> None:
     assert np.allclose(
         detail.sample.R_cam_from_head, matrix_from_ypr_300wlp(9.0, 0.0, 0.0), atol=1e-6
     )
-    (note,) = detail.notes
+    _, note = detail.notes
     assert "-351.0, 0.0, 0.0 deg, beyond 99" in note and "is 9.0, " in note
 
 
@@ -96,19 +106,78 @@ def test_projection_against_scipy() -> None:
     assert np.allclose(depth, q[:, 2])
 
 
-@pytest.mark.parametrize("name", ["image00050", "image00081", "image00430"])
-def test_real_landmarks_are_rebuilt_from_the_face_model(shared_data: Path, name: str) -> None:
-    """68 points of the Basel face model with the file's own parameters."""
+@dataclass(frozen=True)
+class Rebuilt:
+    """68 points of the Basel face model with a file's own parameters, and the file's pt3d_68.
+
+    The slice of the model has 40 of the 199 shape and 10 of the 29 expression directions.
+    """
+
+    pose: WeakPose
+    directions: np.ndarray
+    mean: np.ndarray
+    coefficients: np.ndarray
+    omitted_expression: np.ndarray
+    truth: np.ndarray
+
+    def model(self, expressions: int = 10) -> np.ndarray:
+        used = 40 + expressions
+        return (self.mean + self.directions[:, :used] @ self.coefficients[:used]).reshape(68, 3)
+
+    def off_px(self, expressions: int = 10) -> np.ndarray:
+        px, _ = self.pose.project(self.model(expressions), 450)
+        return px - (self.truth[:2].T - 0.5)
+
+
+NAMES = ["image00050", "image00081", "image00430"]
+
+
+@pytest.fixture(params=NAMES)
+def rebuilt(shared_data: Path, request: pytest.FixtureRequest) -> Rebuilt:
     mean, shape, expression = (
         np.loadtxt(shared_data / "bfm68" / f"{file}.txt")
         for file in ("u_base", "w_shp_base", "w_exp_base")
     )
-    mat = shared_data / "samples" / "AFLW2000" / f"{name}.mat"
+    mat = shared_data / "samples" / "AFLW2000" / f"{request.param}.mat"
     labels = read_mat(mat)
-    X = mean + shape @ labels["Shape_Para"][:40, 0] + expression @ labels["Exp_Para"][:10, 0]
-    px, depth = read_weak_pose(labels, mat).project(X.reshape(68, 3), 450)
-    truth = Aflw2000(mat.parent).read(name).landmarks_68_px
-    apart = np.linalg.norm(px - truth, axis=1)
-    assert apart.mean() < 2.0
-    offset = depth - labels["pt3d_68"][2]
-    assert np.std(offset) < 2.0, "depths are the same up to an offset"
+    return Rebuilt(
+        read_weak_pose(labels, mat),
+        np.concatenate([shape, expression], 1),
+        mean,
+        np.concatenate([labels["Shape_Para"][:40, 0], labels["Exp_Para"][:10, 0]]),
+        labels["Exp_Para"][10:, 0],
+        labels["pt3d_68"],
+    )
+
+
+def test_real_landmarks_are_rebuilt_from_the_face_model(rebuilt: Rebuilt) -> None:
+    """Within 2 px in the mean of each face; in depth too, up to an offset."""
+    assert np.linalg.norm(rebuilt.off_px(), axis=1).mean() < 2.0
+    _, depth = rebuilt.pose.project(rebuilt.model(), 450)
+    assert np.std(depth - rebuilt.truth[2]) < 2.0
+
+
+def test_what_is_left_is_the_expression_that_the_slice_of_the_model_lacks(
+    rebuilt: Rebuilt,
+) -> None:
+    """No other rotation, scale or shift fits better, and the rest has the size of the 19 missing
+    expression directions: an expression coefficient moves the points by 2 to 3 px."""
+    X, pose = rebuilt.model(), rebuilt.pose
+    up = np.column_stack([rebuilt.truth[0], 451.0 - rebuilt.truth[1], rebuilt.truth[2]])
+    R_bfm = GL_FROM_CV @ pose.matrix() @ GL_FROM_CV
+    turn, _ = Rotation.align_vectors(up - up.mean(0), (X - X.mean(0)) @ R_bfm.T)
+    assert np.degrees(turn.magnitude()) < 0.6
+    R = turn.as_matrix() @ R_bfm
+    turned = (X - X.mean(0)) @ R.T
+    scale = (turned * (up - up.mean(0))).sum() / (turned**2).sum()
+    assert scale / pose.scale_px == pytest.approx(1.0, abs=0.005)
+    assert np.abs(rebuilt.off_px().mean(0)).max() < 0.7, "a pixel of shift would be seen"
+    best = np.linalg.norm((scale * turned + up.mean(0) - up)[:, :2], axis=1)
+    mean_px = np.linalg.norm(rebuilt.off_px(), axis=1).mean()
+    assert mean_px - 0.1 < best.mean() <= mean_px
+    a_direction = np.linalg.norm(rebuilt.directions[:, 40:], axis=0).mean() / np.sqrt(68)
+    expected = a_direction * pose.scale_px * np.linalg.norm(rebuilt.omitted_expression)
+    rms = np.sqrt((rebuilt.off_px() ** 2).sum(1).mean())
+    assert 0.5 < rms / expected < 1.0
+    with_fewer = [np.sqrt((rebuilt.off_px(n) ** 2).sum(1).mean()) for n in (0, 5, 10)]
+    assert with_fewer == sorted(with_fewer, reverse=True) and with_fewer[0] > 1.8 * rms

@@ -115,8 +115,31 @@ def test_every_layout_is_found(
     annotated, masked = dataset.detail("01/frame_00004"), dataset.detail("02/frame_00003")
     assert annotated.raw["frame_00004_pose.bin: angles, deg"] == "10 20 30"
     assert masked.raw["frame_00003_depth_mask.png: size, px"] == "640 x 480"
-    assert "db_annotations has no frame_00003_pose.bin." in masked.notes
+    assert "db_annotations lacks this frame." in masked.notes
     assert dataset.list_samples(limit=3).keys == listing.keys[:3]
+
+
+@pytest.mark.parametrize("start", ["hpdb", "."])
+def test_archives_beside_the_sequences_are_found(tmp_path: Path, start: str) -> None:
+    """As TRG has them: the root that it names is two folders below what holds the archives."""
+    site = tmp_path / TRG
+    root = site / "kinect_head_pose_db"
+    write_sequence(root / "hpdb" / "01", R_HEAD, CENTRE_MM, [3, 4])
+    annotation = site / "db_annotations" / "01" / "frame_00004_pose.bin"
+    mask = site / "head_pose_masks" / "01" / "frame_00003_depth_mask.png"
+    for path in (annotation, mask):
+        path.parent.mkdir(parents=True)
+    annotation.write_bytes(struct.pack("<6f", 1, 2, 3, 10, 20, 30))
+    mask.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 640, 480))
+    dataset = Biwi(root / start)
+    listing = dataset.list_samples()
+    for key in listing.keys:
+        assert all((dataset.root / name).is_file() for name in listing.files_of[key])
+    files = listing.files_of["01/frame_00004"]
+    assert any((dataset.root / name).resolve() == annotation for name in files)
+    first, second = map(dataset.detail, listing.keys)
+    assert first.raw["frame_00003_depth_mask.png: size, px"] == "640 x 480"
+    assert second.raw["frame_00004_pose.bin: angles, deg"] == "10 20 30"
 
 
 def test_it_travels_to_another_process(tmp_path: Path) -> None:
@@ -196,7 +219,7 @@ def test_no_scan_no_box(tmp_path: Path) -> None:
     assert sample.box_xyxy_px is None
     detail = Biwi(tmp_path).detail(sample.key)
     assert detail.meshes == () and detail.depth_cam_m is None
-    assert any("no depth" in note for note in detail.notes)
+    assert any("No depth" in note for note in detail.notes)
 
 
 def test_four_sequences_show_somebody_again() -> None:

@@ -26,6 +26,9 @@ def test_files_txt_is_sorted_and_bounded(tmp_path: Path) -> None:
     assert [problem.file for problem in report.problems] == ["a/x_0.mat", "a/x_3.jpg"]
     assert ThreeHundredWLp(tmp_path).list_samples().keys == ("a/x_1", "a/x_2", "b/x_1")
     assert not list(tmp_path.glob("*.partial"))
+    seen: list[int] = []
+    assert write_files_txt(tmp_path, out, 2, lambda done, _: seen.append(done)).written == 2
+    assert out.read_bytes() == b"./a/x_1\n./a/x_2" and seen
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from models.flame.assets import load_open_head
-from models.flame.flame_files import (
+from models.flame.assets import (
     FLAME_TRIANGLES,
     FLAME_VERTICES,
     T_HEAD_FROM_FLAME,
-    FlameModel,
+    FlameAssets,
     write_flame_npz,
 )
+from models.flame.open_head import load_open_head
 from models.weights import REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
 from viewer.datasets.mica import Mica, registration_distance
 from viewer.datasets.mica_files import (
@@ -45,7 +46,7 @@ class RunsAProgram:
         return os.system, (f"touch '{self.marker}'",)
 
 
-def flame_shaped() -> FlameModel:
+def flame_shaped() -> FlameAssets:
     """A ball of FLAME's size and counts, with 400 directions of which few do anything."""
     rng = np.random.default_rng(0)
     golden = np.arange(FLAME_VERTICES) * np.pi * (3 - np.sqrt(5))
@@ -63,14 +64,14 @@ def flame_shaped() -> FlameModel:
     weights[:, 1] = 1.0
     regressor = np.zeros((5, FLAME_VERTICES))
     regressor[:, 0] = 1.0
-    return FlameModel(
+    return FlameAssets(
         name="made by the test",
+        is_open_head=False,
         template_vertices_m=ball * [0.1, 0.16, 0.12],
         triangles=np.delete(triangles, surplus, 0).astype(np.int64),
         shape_directions_m=shapes,
         expression_directions_m=expressions,
         pose_directions_m=np.zeros((36, FLAME_VERTICES, 3)),
-        joint_names=("root", "neck", "jaw", "eye_l", "eye_r"),
         joint_parents=np.array([-1, 0, 1, 1, 1]),
         joint_regressor=regressor,
         skinning_weights=weights,
@@ -177,7 +178,7 @@ def test_the_registration_beside_its_flame_mesh(mica_root: Path) -> None:
     detail = Mica(mica_root).detail("STIRLING/M1002/M1002_N")
     registration, fitted = detail.meshes
     assert (registration.name, registration.frame) == ("registration", "head")
-    assert fitted.name == "mesh of the parameters, generic_model.npz"
+    assert fitted.name == "mesh of the parameters, made by the test"
     assert np.array_equal(fitted.triangles, model.triangles)
     assert np.abs(registration.vertices_m - fitted.vertices_m).max() < 1e-6
     assert registration_distance(detail).distance.max() < 1e-6
@@ -194,6 +195,15 @@ def test_the_registration_beside_its_flame_mesh(mica_root: Path) -> None:
     assert np.array(detail.raw["M1002_N.npz: pose"].split(), np.float64)[6] == 0.1
     pictured = Mica(mica_root).detail("STIRLING/F1001/F1001_N")
     assert "2 pictures, 1 of them without an arcface" in "\n".join(pictured.notes)
+
+
+def test_parameters_on_another_flame(mica_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flame2023.npz"
+    write_flame_npz(path, replace(flame_shaped(), name="FLAME 2023"))
+    notes = "\n".join(Mica(mica_root, flame=path).detail("STIRLING/F1001/F1001_N").notes)
+    assert "The parameters are of FLAME 2020, the model is FLAME 2023:" in notes
+    notes = "\n".join(Mica(mica_root).detail("STIRLING/F1001/F1001_N").notes)
+    assert "The parameters are of" not in notes
 
 
 def test_without_flame_the_registration_stands_alone(mica_root: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.flame.assets import OPEN_HEAD_PATH, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, load_open_head
 from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticDataset
 from viewer.datasets.synthetic_format import read_info

@@ -16,7 +16,15 @@ from models.geometry.boxes import bounding_box_xyxy
 from models.geometry.cameras import Camera, camera_from_intrinsics
 from models.geometry.rotations import MIRROR_X, matrix_from_ypr_300wlp
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetInfo, Listing, Problem, SampleDetail, SampleMesh
+from viewer.datasets.source import (
+    DatasetInfo,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    SampleMesh,
+    silent,
+)
 
 Array = np.ndarray
 
@@ -46,7 +54,7 @@ class FakeDataset:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ("A made-up set.",)
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         return Listing(tuple(self.details)[:limit], self.problems, self.notes)
 
     def read(self, key: str) -> Sample:

@@ -16,7 +16,15 @@ import numpy as np
 from models.geometry.cameras import camera_from_intrinsics
 from models.geometry.rotations import matrix_from_ypr_300wlp
 from viewer.datasets.sample import Sample
-from viewer.datasets.source import DatasetError, DatasetInfo, Listing, Problem, SampleDetail
+from viewer.datasets.source import (
+    DatasetError,
+    DatasetInfo,
+    Listing,
+    Problem,
+    Progress,
+    SampleDetail,
+    silent,
+)
 
 INFO = DatasetInfo("biwi", "Made-up heads", "Free.", "https://example.org", ())
 
@@ -30,7 +38,7 @@ class FakeHeads:
     seconds_per_sample: float = 0.0
     info: DatasetInfo = INFO
 
-    def list_samples(self, limit: int | None = None) -> Listing:
+    def list_samples(self, limit: int | None = None, progress: Progress = silent) -> Listing:
         keys = sorted(
             path.relative_to(self.root).with_suffix("").as_posix()
             for path in self.root.rglob("*.json")

@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from models.geometry.rotations import matrix_from_ypr_300wlp
+from models.geometry.rotations import about_y, matrix_from_ypr_300wlp
 from tests.unit.viewer.index.fake_heads import FakeHeads, write_head, write_heads
+from viewer.datasets.registry import SAMPLES_ROOT, open_dataset
 from viewer.index.build import BuildError, build_index, index_folder
 from viewer.index.build_rows import SAMPLE_CHECKS, SET_CHECKS
 from viewer.index.check_table import CHECKS
+from viewer.index.predictions import Prediction, write_predictions
 from viewer.index.query import Filters, Index, IndexMissingError, Sort
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -99,6 +101,34 @@ def test_comparisons_are_made_anew(root: Path, tmp_path: Path) -> None:
     write_head(root, key, (0.0, -5.0, 0.0), 5)
     build_index(FakeHeads(root), folder, workers=0)
     assert Index(folder).count(jumping) == 0
+
+
+def test_what_a_model_said_is_compared_with_the_labels(root: Path, tmp_path: Path) -> None:
+    """The model that was run last; also where no file of the data set has changed."""
+    folder, key = tmp_path / "index", "S0/walk1/Frame_00004"
+    build_index(FakeHeads(root), folder, workers=0)
+    before = Index(folder).row(key)
+    R = np.array([before[f"r{i}{j}"] for i in range(3) for j in range(3)]).reshape(3, 3)
+    write_predictions(folder, "older", [Prediction(key, about_y(80.0) @ R)])
+    time.sleep(0.01)
+    said = [Prediction(key, about_y(30.0) @ R), Prediction("S0/walk1/Frame_00001", None)]
+    write_predictions(folder, "a-model", said)
+    report = build_index(FakeHeads(root), folder, workers=0)
+    assert (report.read, report.unchanged) == (0, 40)
+    assert Index(folder).keys(Filters(findings=("model_deg",)), Sort()) == [key]
+    assert Index(folder).row(key)["check_model_deg"] == pytest.approx(30.0)
+    assert "The labels are compared with what a-model says on 1 samples." in report.notes
+    (folder / "predictions" / "a-model.parquet").write_bytes(b"damaged")
+    report = build_index(FakeHeads(root), folder, workers=0)
+    assert [problem.file for problem in report.problems] == ["predictions"]
+    assert Index(folder).count(Filters(findings=("model_deg",))) == 0
+
+
+def test_the_listing_is_reported_before_the_reading(root: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    dataset = open_dataset("aflw2000", SAMPLES_ROOT / "aflw2000")
+    build_index(dataset, tmp_path / "i", workers=0, limit=3, progress=lambda *n: seen.append(n))
+    assert seen[0] == (0, None) and seen[-1] == (3, 3)
 
 
 def test_what_cannot_be_read_is_listed_and_found(root: Path, tmp_path: Path) -> None:

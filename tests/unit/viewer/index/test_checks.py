@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from models.geometry.rotations import MIRROR_X, ypr_300wlp_from_matrix
+from models.geometry.rotations import MIRROR_X, about_y, ypr_300wlp_from_matrix
 from tests.unit.viewer.index.check_plants import (
     FRAME,
     NEXT,
@@ -37,6 +37,7 @@ from viewer.index.check_table import CHECK_BY_NAME, CHECKS, findings_of, score_t
 from viewer.index.checks_picture import find_lookalikes, perceptual_hash
 from viewer.index.checks_run import CheckResult, run_checks
 from viewer.index.checks_sample import numbers_of, sample_scores
+from viewer.index.predictions import ModelRotations
 
 Array = np.ndarray
 MakeSet = Callable[[str], FakeDataset]
@@ -112,10 +113,17 @@ def test_views_that_share_their_landmarks_are_found(clean_set: MakeSet) -> None:
 
 
 def test_the_model_s_disagreement_is_a_finding(clean_set: MakeSet) -> None:
-    errors = {FRAME: 40.0, NEXT: 3.0, "not in the set": 90.0}
-    result = run_checks(clean_set("biwi"), model_deg=errors)
+    dataset = clean_set("biwi")
+    turns_deg = {FRAME: 40.0, NEXT: 3.0}
+    said = {
+        key: dataset.details[key].sample.R_cam_from_head @ about_y(turn)
+        for key, turn in turns_deg.items()
+    }
+    model = ModelRotations("a-model", said | {"not in the set": np.eye(3)})
+    result = run_checks(dataset, predicted=model)
     assert found(result) == {"model_deg": {FRAME}}
-    assert {s.key for s in result.samples if "model_deg" in s.scores} == {FRAME, NEXT}
+    scores = {s.key: s.scores["model_deg"] for s in result.samples if "model_deg" in s.scores}
+    assert scores == pytest.approx(turns_deg)
 
 
 def test_a_gap_in_the_numbers_excuses_a_turn(clean_set: MakeSet) -> None:
@@ -228,7 +236,7 @@ def test_the_table_of_checks_needs_neither_cv2_nor_torch() -> None:
     code = (
         "import sys; from viewer.index.checks import CHECKS, sentence; "
         "assert CHECKS and not {'cv2', 'torch'} & set(sys.modules); "
-        "from viewer.index.checks import run_checks, set_scores, sample_scores, check_row"
+        "from viewer.index.checks import run_checks, set_findings, sample_scores, check_row"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])
 

@@ -1,0 +1,72 @@
+"""The whole TRG recipe on imitations of ARKitFace and 300W-LP, and its weights as released."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demo_app.cli import main
+from models.training.checkpoints import checkpoint_paths
+from models.training.initialisation import read_face_basis
+from models.trg.checkpoints import read_state_dict
+from models.trg.config import TrgConfig
+from models.weights import load_pose_model
+from tests.integration.released_layout import LP, N_VERTICES, write_arkitface_1220
+
+
+def _train(arkitface: Path, out: Path, *more: str) -> int:
+    data = ["--data", f"arkitface={arkitface}", "--data", f"300w-lp={LP}"]
+    small = ["--train.steps", "2", "--train.batch-size", "3", "--train.threads", "1"]
+    often = ["--train.log-every", "1", "--train.validate-every", "9", "--workers", "0"]
+    recipe = ["--recipe", "trg-multi", "--out", str(out)]
+    return main(["train", *recipe, *data, *small, *often, *more])
+
+
+def test_trg_trains_from_a_backbone_and_is_loaded_as_released(tmp_path: Path) -> None:
+    arkitface, out = write_arkitface_1220(tmp_path / "arkitface"), tmp_path / "run"
+    backbone = tmp_path / "resnet18.pth"
+    torch.save(_resnet18(), backbone)
+    assert _train(arkitface, out, "--backbone-file", str(backbone)) == 0
+    log = (out / "train.log").read_text()
+    assert "backbone from" in log and "WARNING" not in log
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [line for line in lines if line["kind"] == "train"]
+    assert len(losses) == 2 and all(np.isfinite(line["loss_total"]) for line in losses)
+    assert "arkitface_validation_geodesic_mean_deg" in lines[0]
+
+    (weights,) = out.rglob("state_dict.bin")
+    assert weights.relative_to(out).as_posix() == (
+        "checkpoint/trg_240717/checkpoint-30/state_dict.bin"
+    )
+    model = load_pose_model("trg-multi", device="cpu", path=weights)
+    assert model.config == TrgConfig.released()
+    state = read_state_dict(weights)
+    mean = read_face_basis(out / "face_basis.npz").mean_vertices_m
+    assert mean.shape == (N_VERTICES, 3) and 0.1 < np.ptp(mean, 0).max() < 0.4
+    assert np.allclose(state["regressor.0.init_face"][0].numpy(), mean, atol=1e-6)
+
+    again = tmp_path / "again"
+    (checkpoint,) = checkpoint_paths(out / "checkpoints")
+    assert main(["export", "--checkpoint", str(checkpoint), "--out", str(again)]) == 0
+    (exported,) = again.rglob("state_dict.bin")
+    assert all(value.equal(state[name]) for name, value in read_state_dict(exported).items())
+
+
+def test_a_start_without_a_backbone_file_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "half.pth")
+    arkitface = write_arkitface_1220(tmp_path / "arkitface")
+    half = ("--backbone-file", str(tmp_path / "half.pth"))
+    assert _train(arkitface, tmp_path / "run", *half) == 2
+    assert "no ResNet-18 in torchvision's layout" in capsys.readouterr().err
+
+
+def _resnet18() -> dict[str, torch.Tensor]:
+    from torchvision.models import resnet18
+
+    return resnet18(weights=None).state_dict()
