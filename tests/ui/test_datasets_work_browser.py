@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from demo_app.inference.images import read_image
 
@@ -82,11 +82,13 @@ def test_what_is_copied_is_what_the_table_says(page: Page) -> None:
     page.click("#ds-conventions details summary")
     row = page.locator("table.ds-conventions tbody tr").nth(4)
     row.locator(".ds-copy").click()
-    assert row.locator(".ds-copy").inner_text() == "Copied"
+    expect(row.locator(".ds-copy")).to_have_text("Copied")
     name, yaw, pitch, roll, t, _ = row.locator("th, td").all_inner_texts()
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert copied == f"{name}: yaw {yaw}, pitch {pitch}, roll {roll}, t {t}"
-    page.click("#ds-conventions .ds-copy[aria-label='Copy the matrix']")
+    matrix = page.locator("#ds-conventions .ds-copy[aria-label='Copy the matrix']")
+    matrix.click()
+    expect(matrix).to_have_text("Copied")
     R = np.array(json.loads(page.evaluate("() => navigator.clipboard.readText()")))
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-5)
 

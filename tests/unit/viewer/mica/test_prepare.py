@@ -186,6 +186,15 @@ def test_a_stopped_run_goes_on(many: Inputs) -> None:
     assert prepare_subset(many, workers=0, detector=MADE_UP).worked == 0
 
 
+@pytest.fixture
+def heard_ctrl_c() -> Iterator[None]:
+    """As in a terminal; processes that share out tests ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
 def test_ctrl_c_is_not_heard_by_the_workers_and_the_next_run_goes_on(many: Inputs) -> None:
     """The signal goes to all processes, as from a terminal; files are those of an unbroken run."""
 
