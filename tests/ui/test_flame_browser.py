@@ -69,12 +69,8 @@ def test_sliders_undo_and_the_exported_glb(page: Page, tmp_path: Path) -> None:
     shaped = _slide(page, "shape-0", 2)
     turned = _slide(page, "pose_rad-1", 30)
     assert turned[:, 0].max() != pytest.approx(shaped[:, 0].max(), abs=1e-4)
-    times_ms = []
     for k in range(8):
         _slide(page, JAW_OPEN, 0.1 * k)
-        times_ms.append(float(page.evaluate(f"{MOVES}.ms")))
-    # 30 to 60 ms with a processor as the graphics card; far more while other programs run
-    assert np.median(times_ms) < 400, times_ms
     assert page.inner_text(".flame-latency").endswith("ms a move")
     for _ in range(8):
         _after(page, page.click, "[data-do=undo]")
