@@ -38,6 +38,12 @@ def _look(page: Page, view: str) -> None:
     page.click(f"#ds-tab-{view}-button")
 
 
+def _press_at_once(page: Page, button: str) -> None:
+    """As soon as it is there: Playwright's own click waits until nothing moves, while work ends."""
+    page.wait_for_selector(button, state="visible")
+    page.evaluate("button => document.querySelector(button).click()", button)
+
+
 def _download(page: Page, button: str, path: Path) -> bytes:
     page.wait_for_selector(button, state="visible")
     with page.expect_download() as caught:
@@ -100,7 +106,7 @@ def test_a_model_on_the_filtered_samples_with_cancel_and_its_worst_sample(page: 
         "() => document.querySelector('#ds-model-what').textContent.includes('32 samples')"
     )
     page.click("#ds-model-run")
-    page.click("#ds-model-cancel")
+    _press_at_once(page, "#ds-model-cancel")
     page.wait_for_selector("#ds-model-run", state="visible")
     said = page.locator("#ds-model-progress")
     assert "of 32 samples" in said.inner_text()
@@ -197,7 +203,7 @@ def test_a_folder_of_ones_own_is_indexed_and_a_finding_leads_to_its_sample(
     page.click("#ds-open")
     page.wait_for_selector("#ds-empty .empty-title")
     page.click("#ds-index")
-    page.click("#ds-cancel")
+    _press_at_once(page, "#ds-cancel")
     page.wait_for_selector("#ds-index", state="visible", timeout=120_000)
     assert "Stopped" in page.inner_text("#ds-progress")
     assert page.locator("#ds-empty .empty-title").is_visible(), "no half index"
@@ -208,9 +214,8 @@ def test_a_folder_of_ones_own_is_indexed_and_a_finding_leads_to_its_sample(
     _look(page, "checks")
     button = "#ds-checks [data-check=rotation]"
     page.click(button)
-    page.wait_for_selector(f'#ds-grid .ds-cell[data-key="{BAD_KEY}"]')
-    assert page.locator("#ds-grid .ds-cell").count() == 1
-    page.click("#ds-grid .ds-cell")
+    page.wait_for_function("() => document.querySelectorAll('#ds-grid .ds-cell').length === 1")
+    page.click(f'#ds-grid .ds-cell[data-key="{BAD_KEY}"]')
     page.wait_for_selector(f'.ds-stage[data-key="{BAD_KEY}"]')
     page.wait_for_selector("#ds-findings li")
 
