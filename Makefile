@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check --no-input install -q
+PIP := $(PY) -m pip --disable-pip-version-check --no-input install -q --no-compile
 PYTEST_ARGS ?=
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -62,7 +62,7 @@ run: $(VENV)/.app ## the app on http://127.0.0.1:7860
 setup: $(VENV)/.dev ## everything that the tests and the benchmarks need
 
 test: lint ## linters, import contracts and all tests that this machine can run
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## linters and import contracts
 	$(PY) -m ruff check .

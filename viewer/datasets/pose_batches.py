@@ -6,6 +6,7 @@ processes and of processes that train together: each of these gets its share of 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ Augment = AugmentConfig | TrgAugmentConfig
 Rng = np.random.Generator
 
 MAX_DAMAGED_IN_A_ROW = 50
+WORKER_NICENESS = 10
 _SEED_ORDER, _SEED_PART, _SEED_CROP, _SEED_EFFECTS = 1, 2, 3, 4
 
 
@@ -119,7 +121,7 @@ class PoseBatches(Dataset[PoseBatch]):
             sampler=steps,
             num_workers=workers,
             multiprocessing_context="fork",
-            worker_init_fn=_use_one_thread,
+            worker_init_fn=_give_way,
             generator=torch.Generator().manual_seed(0),  # leaves the program's own stream alone
         )
         with _no_opencv_threads():
@@ -212,8 +214,11 @@ def _no_opencv_threads() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _use_one_thread(worker: int) -> None:
+def _give_way(worker: int) -> None:
+    """On a full processor a worker takes the gaps of the steps: one that interrupts a thread of
+    the network makes all its threads wait."""
     cv2.setNumThreads(0)
+    os.nice(WORKER_NICENESS)
 
 
 @lru_cache(maxsize=16)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-
 from viewer.index.check_table import CHECKS
+from viewer.index.export_rows import ExportedRows, write_csv, write_parquet
 from viewer.index.filters import FilterError, Filters, Sort
 from viewer.index.predictions import predictions_path
 from viewer.index.schema import (
     CATEGORY_COLUMNS,
-    COLUMNS,
     INDEX_FILE,
     PREDICTION_COLUMNS,
     PROBLEMS_FILE,
@@ -198,32 +192,22 @@ class Index:
     def export_parquet(
         self, filters: Filters, path: Path, flagged_keys: Sequence[str] = (), model: str = ""
     ) -> int:
-        """Write the rows with all columns by key; returns how many. Raises: FilterError."""
-        with _partial(path) as partial, pq.ParquetWriter(partial, _EXPORT_SCHEMA) as writer:
-            return self._export(filters, flagged_keys, model, writer.write_table)
+        """Write the rows with all columns by key, and with the errors of a model that has results;
+        returns how many. Raises: FilterError, PredictionError."""
+        parts = self._exported(filters, flagged_keys, model)
+        return write_parquet(parts, path)
 
     def export_csv(
         self, filters: Filters, path: Path, flagged_keys: Sequence[str] = (), model: str = ""
     ) -> int:
         """As `export_parquet`; findings are joined by ";"."""
-        schema = _as_csv(_EXPORT_SCHEMA.empty_table()).schema
-        with _partial(path) as partial, pa_csv.CSVWriter(partial, schema) as writer:
-            return self._export(
-                filters, flagged_keys, model, lambda table: writer.write_table(_as_csv(table))
-            )
+        parts = self._exported(filters, flagged_keys, model)
+        return write_csv(parts, path)
 
-    def _export(
-        self,
-        filters: Filters,
-        flagged_keys: Sequence[str],
-        model: str,
-        write: Callable[[pa.Table], object],
-    ) -> int:
+    def _exported(self, filters: Filters, flagged_keys: Sequence[str], model: str) -> ExportedRows:
         selection = self._selection()
         numbers = selection.matching(filters, flagged_keys, model)
-        for part in selection.tables.rows_file.tables(numbers):
-            write(part.select(_EXPORT_SCHEMA.names))
-        return len(numbers)
+        return ExportedRows(selection.tables.rows_file.tables(numbers), self.folder, model)
 
     def _file_stamp(self) -> tuple[int, int, int]:
         """Another one after every build."""
@@ -233,9 +217,6 @@ class Index:
             sentence = "There is no index of this data set yet: build it first."
             raise IndexMissingError(sentence) from error
         return facts.st_mtime_ns, facts.st_size, facts.st_ino
-
-
-_EXPORT_SCHEMA = pa.schema([(c.name, c.arrow_type) for c in COLUMNS if c.name != "signature"])
 
 
 def _with_errors(
@@ -281,21 +262,3 @@ def _read_problems(folder: Path) -> dict[str, list]:
         return {"problems": list(read["problems"]), "notes": list(read["notes"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {"problems": [], "notes": ["The list of problems is missing: build it again."]}
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """A path to write to; the file gets its name when it is whole, and is gone if it fails."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _as_csv(table: pa.Table) -> pa.Table:
-    """CSV has no lists."""
-    place = table.schema.get_field_index("findings")
-    joined = pa.array([";".join(names) for names in table["findings"].to_pylist()], pa.string())
-    return table.set_column(place, "findings", joined)

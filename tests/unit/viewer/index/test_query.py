@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from viewer.datasets.source import Problem
 from viewer.index.build import build_index
 from viewer.index.build_table import publish
 from viewer.index.check_table import CHECKS
+from viewer.index.predictions import Prediction, write_predictions
 from viewer.index.query import FilterError, Filters, Index, Sort
 from viewer.index.schema import COLUMNS
 from viewer.index.selection import places_in_order
@@ -206,6 +208,31 @@ def test_exports_hold_the_filtered_rows(
     assert index.export_parquet(Filters(text="none such"), tmp_path / "b.parquet") == 0
     assert pq.read_table(tmp_path / "b.parquet").num_rows == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.parquet", "b.parquet"]
+
+
+def test_an_export_has_the_errors_of_the_chosen_model(
+    made_up_folder: Path, made_up_table: pa.Table, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(made_up_folder, tmp_path / "index")
+    keys = made_up_table["key"].to_pylist()
+    said = [
+        Prediction(keys[40], np.eye(3), np.zeros(3), geodesic_deg=7.5, t_error_mm=12.0),
+        Prediction(keys[3], np.eye(3), np.zeros(3), geodesic_deg=2.5),
+    ]
+    write_predictions(folder, "a-model", said)
+    index = Index(folder)
+    assert index.export_parquet(Filters(), tmp_path / "a.parquet", model="a-model") == 6000
+    table = pq.read_table(tmp_path / "a.parquet", columns=["key", "model", "geodesic_deg"])
+    known = [row for row in table.to_pylist() if row["geodesic_deg"] is not None]
+    assert sorted(row["key"] for row in known) == sorted([keys[40], keys[3]])
+    assert {row["key"]: row["geodesic_deg"] for row in known} == {keys[40]: 7.5, keys[3]: 2.5}
+    assert {row["model"] for row in known} == {"a-model"}
+    index.export_csv(Filters(text=keys[40]), tmp_path / "a.csv", model="a-model")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["key"], row["geodesic_deg"], row["t_error_mm"]) == (keys[40], "7.5", "12")
+    index.export_csv(Filters(text=keys[40]), tmp_path / "b.csv", model="never-run")
+    assert "geodesic_deg" not in (tmp_path / "b.csv").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("filters", SOME, ids=str)
