@@ -109,7 +109,12 @@ def build_index(
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
         _tidy(folder, fresh)
-        build = _Build(dataset, folder, dataset.list_samples(limit, progress), fresh)
+        try:
+            listing = dataset.list_samples(limit, _stopping(progress, should_stop))
+        except _ListingStoppedError:
+            seconds = time.monotonic() - start_s
+            return IndexReport(folder, 0, 0, 0, 0, (), (), is_complete=False, seconds=seconds)
+        build = _Build(dataset, folder, listing, fresh)
         is_complete = build.read_all(workers, progress, should_stop)
         is_complete = is_complete and build.finish(limit, should_stop)
     return IndexReport(
@@ -123,6 +128,21 @@ def build_index(
         is_complete,
         time.monotonic() - start_s,
     )
+
+
+class _ListingStoppedError(Exception):
+    """Asked to stop while the files were being listed."""
+
+
+def _stopping(progress: Progress, should_stop: Callable[[], bool]) -> Progress:
+    """The same, but ends the listing that calls it when it is asked to stop."""
+
+    def told(done: int, total: int | None) -> None:
+        progress(done, total)
+        if should_stop():
+            raise _ListingStoppedError
+
+    return told
 
 
 class _Build:

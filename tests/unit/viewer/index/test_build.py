@@ -168,6 +168,21 @@ def test_a_stopped_build_leaves_the_old_index_and_goes_on(root: Path, tmp_path: 
     assert not (folder / "parts").exists()
 
 
+def test_a_listing_can_be_stopped(tmp_path: Path) -> None:
+    dataset = open_dataset("300w-lp", SAMPLES_ROOT / "300w-lp")
+    asked: list[int] = []
+    stopped = build_index(
+        dataset,
+        tmp_path / "index",
+        workers=0,
+        progress=lambda n, _: asked.append(n),
+        should_stop=lambda: True,
+    )
+    assert not stopped.is_complete and stopped.rows == 0
+    assert asked == [0]
+    assert build_index(dataset, tmp_path / "index", workers=0).is_complete
+
+
 BUILD = """
 import sys
 from pathlib import Path
