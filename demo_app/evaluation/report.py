@@ -27,11 +27,15 @@ def write_report(record: Record, model: ModelUsed, out: Path) -> tuple[dict[str,
     text = markdown(record, model)
     out.mkdir(parents=True, exist_ok=True)
     for ending, written in ((".json", json.dumps(content, indent=1) + "\n"), (".md", text)):
-        path = out / (record.protocol + ending)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(written, encoding="utf-8")
-        partial.replace(path)
+        write_text(out / (record.protocol + ending), written)
     return content, text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def markdown(record: Record, model: ModelUsed) -> str:

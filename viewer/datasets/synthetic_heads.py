@@ -99,6 +99,11 @@ class SyntheticHeads:
         """One sample; the picture as its encoded bytes. Raises: DatasetError."""
         return self._read(key)[0]
 
+    def read_with_labels(self, key: str) -> tuple[Sample, SyntheticHead]:
+        """One sample with its rendering's record. Raises: DatasetError."""
+        sample, head, _ = self._read(key)
+        return sample, head
+
     def detail(self, key: str) -> SampleDetail:
         """One sample with mesh, landmarks, depth and labels. Raises: DatasetError."""
         sample, head, info = self._read(key)
