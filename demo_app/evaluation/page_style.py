@@ -16,6 +16,8 @@ h1{font-size:28px;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em}
 h2{font-size:20px;line-height:1.3;margin:0 0 12px;letter-spacing:-.005em}
 header .model{font-size:17px;font-weight:600;margin:0 0 10px;color:var(--mark)}
 header .soft{max-width:80ch;margin:0}
+header .warning{max-width:80ch;margin:14px 0 0;padding:10px 14px;border:1px solid var(--mark);
+border-radius:10px;background:var(--own)}
 .soft{color:var(--soft)}
 .mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
 font-size:12.5px;overflow-wrap:anywhere}

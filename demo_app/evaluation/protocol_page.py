@@ -10,10 +10,12 @@ from demo_app.evaluation.page_style import STYLE
 from demo_app.evaluation.protocol_report import (
     BINS_FILE,
     COLUMNS,
+    IMITATION,
     WORST_FOLDER,
     ProtocolResult,
     TableRow,
     cell,
+    is_imitation,
     judged,
     notes,
     program,
@@ -111,7 +113,7 @@ def build_page(result: ProtocolResult, svg: str, pictures: Pictures) -> str:
         f"{_HEAD}<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>",
         f"<header><h1>{escape(result.protocol.title)}</h1>"
         f"<p class=model>{escape(result.model.shown)}</p>"
-        f"<p class=soft>{escape(result.protocol.meaning)}</p></header>",
+        f"<p class=soft>{escape(result.protocol.meaning)}</p>{_imitation(result)}</header>",
         _tiles(result),
         _figures(result),
         f"<section><h2>Error by yaw and pitch</h2><div class='panel pad'>{svg}</div>"
@@ -127,6 +129,10 @@ def build_page(result: ProtocolResult, svg: str, pictures: Pictures) -> str:
         "its predicted pose; report.json has these figures.</footer></main></body></html>",
     ]
     return "\n".join(part for part in sections if part) + "\n"
+
+
+def _imitation(result: ProtocolResult) -> str:
+    return f"<p class=warning>{escape(IMITATION)}</p>" if is_imitation(result) else ""
 
 
 def _tiles(result: ProtocolResult) -> str:

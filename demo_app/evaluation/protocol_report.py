@@ -17,6 +17,7 @@ from demo_app.evaluation.model_file import ModelFile
 from demo_app.evaluation.published import CAVEATS, PUBLISHED
 from demo_app.evaluation.summary import Summary
 from viewer.datasets.protocols import Protocol, Subset
+from viewer.datasets.registry import SAMPLES_ROOT
 from viewer.datasets.source import Problem
 
 COLUMNS = {
@@ -38,6 +39,11 @@ COLUMNS = {
 
 BINS_FILE, WORST_FOLDER = "bins.svg", "worst"
 SHOWN_PROBLEMS = 20
+
+IMITATION = (
+    "These are painted heads of this program in the data set's format, not the data set: no figure "
+    "of this run compares with a published one."
+)
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,17 @@ def is_whole(result: ProtocolResult) -> bool:
     return result.protocol.samples in (None, judged(result)) and result.count is None
 
 
+def is_imitation(result: ProtocolResult) -> bool:
+    """Whether the data are one of the program's sample sets in another data set's format."""
+    own = result.root.resolve().is_relative_to(SAMPLES_ROOT)
+    return own and result.protocol.dataset != "synthetic"
+
+
 def table_rows(result: ProtocolResult) -> list[TableRow]:
     """Ours first, then the published ones."""
     whose = "this run" if is_whole(result) else "this run, not the whole protocol"
+    if is_imitation(result):
+        whose = "this run, on the program's own sample set"
     own = [
         TableRow(name, asdict(figures), whose, True)
         for name, figures in result.summary.figures.items()
@@ -140,6 +154,8 @@ def cell(name: str, value: float | None) -> str:
 def notes(result: ProtocolResult) -> tuple[str, ...]:
     """Sentences on what the figures are worth."""
     said = list(result.subset.notes)
+    if is_imitation(result):
+        said.insert(0, IMITATION)
     if result.count is not None:
         said.append(f"Only {result.summary.samples:,} samples were asked for (--count).")
     if result.protocol.name in CAVEATS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from demo_app.evaluation.chunks import Parts, in_this_process, run_in_parts
 from demo_app.evaluation.data_protocol import SAMPLES_FILE, Request, evaluate_protocol
 from demo_app.evaluation.faces import EvaluationError, no_progress
 from demo_app.evaluation.model_file import find_model
-from demo_app.evaluation.protocol_report import COLUMNS
+from demo_app.evaluation.protocol_report import COLUMNS, IMITATION
 from demo_app.evaluation.published import PUBLISHED
 from demo_app.evaluation.sample_rows import SAMPLE_SCHEMA
 from demo_app.evaluation.summary import result_hash, summarise
@@ -75,6 +76,9 @@ def test_a_report_beside_published_figures(
     for said in (content["hash"], content["model"]["sha256"], content["data"]["sha256"]):
         assert said in text and said in page
     assert all(choice in text for choice in content["choices"].values())
+    is_imitation = folder != "synthetic"
+    assert (IMITATION in content["notes"]) == (escape(IMITATION) in page) == is_imitation
+    assert ("own sample set" in own["source"]) == is_imitation
     assert "<script" not in page and page.count("data:image/jpeg") == len(content["worst"])
     assert (tmp_path / "bins.svg").read_text(encoding="utf-8").strip() in page
     assert len(list((tmp_path / "worst").iterdir())) == len(content["worst"]) > 0
