@@ -107,9 +107,10 @@ $(VENV)/.app: requirements.txt packages.txt | $(VENV)/.created
 	$(call usable_opencv)
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-bench.txt requirements-train.txt $(VENV)/.app
+$(VENV)/.dev: $(wildcard requirements-*.txt) $(VENV)/.app
 	$(call apt_install,$(APT_DEV))
 	echo "Installing what tests and benchmarks need"
-	$(PIP) -r requirements-dev.txt -r requirements-bench.txt -r requirements-train.txt
+	$(PIP) -r requirements-dev.txt -r requirements-bench.txt -r requirements-train.txt \
+		-r requirements-scale.txt
 	$(call usable_opencv)
 	touch $@
