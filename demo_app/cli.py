@@ -21,13 +21,30 @@ class Demo:
 
     port: int | None = None
     """Port of the page; 7860 if not given."""
+    host: str | None = None
+    """Address to listen on; 127.0.0.1 if not given. On any other one the Training tab only shows
+    runs, unless there is a login."""
+    auth: str | None = None
+    """NAME:PASSWORD that the page asks for; better as the variable TRG_AUTH, which no list of
+    processes shows."""
 
     def run(self) -> int:
-        from demo_app.config import AppConfig
+        from demo_app.config import AppConfig, ConfigError, login_of
         from demo_app.ui import serve
 
-        config = AppConfig.from_environment()
-        serve(replace(config, server_port=self.port) if self.port is not None else config)
+        try:
+            config = AppConfig.from_environment()
+            login = login_of(self.auth or "") or config.login
+        except ConfigError as error:
+            return _refuse(str(error))
+        serve(
+            replace(
+                config,
+                server_port=config.server_port if self.port is None else self.port,
+                server_name=self.host or config.server_name,
+                login=login,
+            )
+        )
         return 0
 
 

@@ -55,6 +55,12 @@ class AppConfig:
     flame_dir: Path = field(default_factory=lambda: Path.home() / ".trg-studio" / "flame")
     """Where the user's FLAME files may be; the open head stands in where there are none."""
 
+    runs_dir: Path = field(default_factory=lambda: Path.home() / ".trg-studio" / "runs")
+    """Where training runs are kept, one folder a run."""
+
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    """Name and password that the page asks for; None: it asks for nothing."""
+
     max_upload_mb: int = 1024
     """Largest file that a visitor may send."""
 
@@ -70,17 +76,24 @@ class AppConfig:
         private = self.server_name in LOOPBACK_NAMES and not self.public_link
         return private and not self.on_space
 
+    @property
+    def training_allowed(self) -> bool:
+        """Whether the page may start processes: only for one person on this computer, or for those
+        who have the password; never on a Space."""
+        return not self.on_space and (self.local_paths_allowed or self.login is not None)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AppConfig:
         """Read GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_TEMP_DIR, SPACE_ID,
-        SPACES_ZERO_GPU, TRG_DEVICE, TRG_MODEL, TRG_DATA_DIR, TRG_FLAME_DIR and TRG_MAX_LIVE.
+        SPACES_ZERO_GPU, TRG_DEVICE, TRG_MODEL, TRG_DATA_DIR, TRG_FLAME_DIR, TRG_RUNS_DIR, TRG_AUTH
+        and TRG_MAX_LIVE.
 
         Raises: ConfigError.
         """
         env = os.environ if environment is None else environment
         cache, data = env.get("GRADIO_TEMP_DIR"), env.get("TRG_DATA_DIR")
         data_dir = Path(data).expanduser().resolve() if data else Path.home() / ".trg-studio"
-        flame = env.get("TRG_FLAME_DIR")
+        flame, runs = env.get("TRG_FLAME_DIR"), env.get("TRG_RUNS_DIR")
         return cls(
             server_name=env.get("GRADIO_SERVER_NAME") or cls.server_name,
             server_port=_whole_number(env, "GRADIO_SERVER_PORT", 1, 65535),
@@ -92,9 +105,21 @@ class AppConfig:
             cache_dir=(Path(cache) if cache else Path(tempfile.gettempdir()) / "gradio").resolve(),
             data_dir=data_dir,
             flame_dir=Path(flame).expanduser().resolve() if flame else data_dir / "flame",
+            runs_dir=Path(runs).expanduser().resolve() if runs else data_dir / "runs",
+            login=login_of(env.get("TRG_AUTH", "")),
             max_live_connections=_whole_number(env, "TRG_MAX_LIVE", 1, 64)
             or cls.max_live_connections,
         )
+
+
+def login_of(text: str) -> tuple[str, str] | None:
+    """Of "NAME:PASSWORD"; None of an empty text. Raises: ConfigError."""
+    if not text:
+        return None
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise ConfigError("The login (--auth, TRG_AUTH) must be NAME:PASSWORD.")
+    return name, password
 
 
 def _is_on(text: str) -> bool:

@@ -20,11 +20,13 @@ from demo_app.config import AppConfig
 from demo_app.inference.full_heads import FullHeads
 from demo_app.inference.pipeline import FramePipeline, PipelineOptions
 from demo_app.inference.zero import NeutralPose
+from demo_app.runs.exports import OwnModel, is_own_name, own_model, own_models
+from demo_app.runs.folders import RunError, RunFolders
 from models.estimator import HeadPoseEstimator
 from models.face_detection.base import FaceDetections, FaceDetector
-from models.face_detection.mtcnn import MIN_FACE_FRACTION_STILL
+from models.face_detection.mtcnn import MIN_FACE_FRACTION_STILL, MtcnnDetector
 from models.trg.checkpoints import CheckpointError
-from models.weights import describe_models
+from models.weights import ModelStatus, describe_models, load_own_bundle
 
 Array = np.ndarray
 LOG = logging.getLogger(__name__)
@@ -244,6 +246,7 @@ class Services:
         self.config = config or AppConfig()
         self.full_heads = FullHeads(self.config.flame_dir)
         self.visitors = Visitors(self.config.cache_dir, self.config.session_idle_s, self.full_heads)
+        self.runs = RunFolders(self.config.runs_dir)
         self.live_slots = LiveSlots(self.config.max_live_connections)
         self._load = load_estimator
         self._on_gpu = gpu_wrapper(self.config)
@@ -266,10 +269,36 @@ class Services:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             if name not in self._estimators:
-                _check_installed(name)
-                inner = self._load(name, self.config.device)
+                if is_own_name(name):
+                    inner = self._load_own(name)
+                else:
+                    _check_installed(name)
+                    inner = self._load(name, self.config.device)
                 self._estimators[name] = SharedEstimator(inner, self._on_gpu)
             return self._estimators[name]
+
+    def _load_own(self, name: str) -> HeadPoseEstimator:
+        """Of a run of one's own. Raises: CheckpointError."""
+        try:
+            own = own_model(self.runs, name)
+        except RunError as error:
+            raise CheckpointError(str(error)) from error
+        model = load_own_bundle(own.file, own.recipe, own.name, own.label, self.config.device)
+        return HeadPoseEstimator(model, MtcnnDetector(model.device))
+
+    def forget_estimator(self, name: str) -> None:
+        """Load it anew the next time: its weights may be others by then."""
+        with self._lock:
+            self._estimators.pop(name, None)
+
+    def own_models(self) -> list[OwnModel]:
+        """Weights of runs that were offered to the Pose tab."""
+        return own_models(self.runs)
+
+    def model_statuses(self) -> list[ModelStatus]:
+        """What the model switch offers: the known models, then those of one's own runs."""
+        own = [ModelStatus(one.name, one.label, True, (), "") for one in self.own_models()]
+        return [*describe_models(), *own]
 
     def pipeline(
         self,

@@ -11,11 +11,13 @@ from starlette.routing import BaseRoute, Route
 
 from demo_app.actions.dataset_route import build_dataset_routes
 from demo_app.actions.flame_route import build_flame_routes
+from demo_app.actions.login import behind_login
 from demo_app.actions.model_choices import banner_html
+from demo_app.actions.training_route import build_training_routes
 from demo_app.config import AppConfig
 from demo_app.live.route import build_live_route
 from demo_app.services import Services
-from demo_app.tabs import datasets, flame, pose
+from demo_app.tabs import datasets, flame, pose, training
 from demo_app.tabs.theme import CSS_PATHS, build_theme
 
 TITLE = "TRG Studio"
@@ -48,11 +50,17 @@ def build_app(services: Services) -> gr.Blocks:
                 datasets_components = datasets.build(services, here, address)
             with gr.Tab("FLAME", id=flame.TAB, elem_id="tab-flame") as flame_tab:
                 flame_components = flame.build(services)
+            with gr.Tab("Training", id=training.TAB, elem_id="tab-training") as training_tab:
+                training_components = training.build(services)
         pose.connect(pose_components, banner, services)
         datasets.connect(datasets_components, app, sections, datasets_tab, services)
         flame.connect(flame_components, flame_tab, services)
-        for other in (pose_tab, flame_tab):
+        for other in (pose_tab, flame_tab, training_tab):
             other.select(fn=None, js="() => { window.trgDatasets.leave(); }")
+        for other in (pose_tab, datasets_tab, flame_tab):
+            other.select(fn=None, js="() => { window.trgTraining?.leave(); }")
+        model = pose_components.options.switches.model
+        training.connect(training_components, app, sections, training_tab, model, services)
 
         def on_leave(request: gr.Request) -> None:
             services.visitors.close(request.session_hash)
@@ -72,6 +80,7 @@ def launch_options(services: Services) -> dict[str, Any]:
         "max_file_size": f"{config.max_upload_mb}mb",
         "app_kwargs": {"routes": own_routes(services)},
         "run_history": False,
+        "auth": config.login,
         "ssr_mode": False,
         "show_error": False,
         "footer_links": ["api", "settings"],
@@ -79,7 +88,8 @@ def launch_options(services: Services) -> dict[str, Any]:
 
 
 def own_routes(services: Services) -> list[BaseRoute]:
-    """The live websocket, pictures of data sets, meshes of heads, and Plotly's own script."""
+    """The live websocket, pictures of data sets, meshes of heads, files of runs, and Plotly's own
+    script; behind the login, if there is one."""
     plotly = files("plotly").joinpath("package_data", "plotly.min.js")
 
     async def plotly_script(_: object) -> FileResponse:
@@ -87,12 +97,14 @@ def own_routes(services: Services) -> list[BaseRoute]:
             str(plotly), media_type="text/javascript", headers={"cache-control": "max-age=86400"}
         )
 
-    return [
+    routes = [
         build_live_route(services),
         *build_dataset_routes(services),
         *build_flame_routes(services),
+        *build_training_routes(services),
         Route("/studio/plotly.min.js", plotly_script),
     ]
+    return behind_login(routes) if services.config.login else routes
 
 
 def serve(config: AppConfig) -> None:

@@ -8,11 +8,19 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
-MAX_PICKLE_BYTES = 1 << 30
+MAX_PICKLE_BYTES = 512 << 20
+
+COPIES, SLACK_BYTES = 4, 1 << 20
+"""A pickle's arrays may hold so many times its own length, and a little more; a text that is used
+twice counts twice."""
+
+_left_bytes: ContextVar[int] = ContextVar("left_bytes")
 
 PLAIN: frozenset[str] = frozenset()
 """Numbers, strings, lists, dicts and the like: no class or function at all."""
@@ -32,6 +40,16 @@ NUMPY_ARRAYS: frozenset[str] = frozenset(
 
 class UnsafePickleError(ValueError):
     """The pickle is refused or unreadable; the message says why."""
+
+
+def spend_bytes(size: int) -> None:
+    """Called by stand-ins for what they copy: a few bytes may name the same text again and again.
+
+    Raises: UnsafePickleError when it is more than this pickle may hold.
+    """
+    _left_bytes.set(_left_bytes.get() - size)
+    if _left_bytes.get() < 0:
+        raise UnsafePickleError("arrays of more bytes than the file has")
 
 
 class _PickledDtype:
@@ -58,6 +76,7 @@ class PickledArray(np.ndarray):
     def __setstate__(self, state: tuple) -> None:
         _, shape, pickled_dtype, is_fortran, data = state
         dtype = pickled_dtype.dtype()
+        spend_bytes(len(data))
         if isinstance(data, str):  # Python 2, read as latin1
             data = data.encode("latin1")
         size = math.prod(shape)
@@ -73,6 +92,7 @@ def _reconstruct(subtype: type, shape: object, code: object) -> PickledArray:
 
 
 def _scalar(pickled_dtype: _PickledDtype, data: bytes | str) -> np.generic:
+    spend_bytes(len(data))
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
     dtype = pickled_dtype.dtype()
     if dtype.hasobject or len(raw) != dtype.itemsize:
@@ -87,6 +107,7 @@ def _from_buffer(
     order: str,
     axes: object = None,
 ) -> PickledArray:
+    spend_bytes(len(data))
     dtype = pickled_dtype.dtype()
     if dtype.hasobject or axes is not None or order not in ("C", "F"):
         raise UnsafePickleError("an array in a layout that is not read here")
@@ -97,6 +118,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     """How Python 3 writes bytes for Python 2; other encodings of the real function may grow."""
     if encoding not in ("latin1", "latin-1"):
         raise UnsafePickleError(f"text in the encoding {encoding[:20]!r}, which is not read here")
+    spend_bytes(len(text))
     return text.encode("latin1")
 
 
@@ -166,11 +188,13 @@ def read_pickle(
     encoding: of Python 2 strings; "latin1" for arrays pickled by Python 2.
     stand_ins: what is used in place of more names; these are allowed too, and never imported.
     Raises: UnsafePickleError if it names anything else, is no pickle, is cut short, or is larger
-        than 1 GiB. FileNotFoundError if there is no such file.
+        than 512 MiB. FileNotFoundError if there is no such file.
     """
     path = Path(path)
     if path.stat().st_size > MAX_PICKLE_BYTES:
-        raise UnsafePickleError(f"{path} is larger than 1 GiB and was not opened.")
+        raise UnsafePickleError(
+            f"{path} is larger than {MAX_PICKLE_BYTES >> 20} MiB and was not opened."
+        )
     with path.open("rb") as file:
         return load_pickle(file, allowed, path, encoding=encoding, stand_ins=stand_ins)
 
@@ -190,7 +214,8 @@ def load_pickle(
     """
     try:
         _check_memo(file)
-        return _Unpickler(file, allowed, encoding, stand_ins or {}, outside).load()
+        with _bounded(file):
+            return _Unpickler(file, allowed, encoding, stand_ins or {}, outside).load()
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{what} was not opened: it wants to load {error}. It may be damaged, or made to "
@@ -201,6 +226,24 @@ def load_pickle(
             f"{what} is not a readable pickle ({type(error).__name__}). It may be cut short or "
             "another kind of file; get it again."
         ) from error
+
+
+@contextmanager
+def _bounded(file: io.BufferedIOBase) -> Iterator[None]:
+    """Arrays in this load hold no more than a few times the rest of the stream."""
+    start = file.tell()
+    rest = file.seek(0, io.SEEK_END) - start
+    file.seek(start)
+    own, outer = COPIES * rest + SLACK_BYTES, _left_bytes.get(None)
+    most = own if outer is None else min(own, outer)
+    token = _left_bytes.set(most)
+    try:
+        yield
+    finally:
+        spent = most - _left_bytes.get()
+        _left_bytes.reset(token)
+        if outer is not None:  # a pickle inside another
+            _left_bytes.set(outer - spent)
 
 
 def _check_memo(file: io.BufferedIOBase) -> None:

@@ -7,7 +7,7 @@ Nothing is loaded at import. T_head_from_<model> is rigid: p_head = T @ p_model,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,32 @@ def load_pose_model(
         network, mesh = _load_bundle(weights_path)
     else:
         network, mesh = _load_released(entry, weights_path, root)
+    return _pose_model(entry, network, mesh, target, bf16)
+
+
+def load_own_bundle(
+    path: Path | str,
+    kind: str,
+    name: str,
+    label: str,
+    device: str | torch.device | None = None,
+) -> PoseModel:
+    """A bundle that somebody trained, under a name of its own: never that of a known model.
+
+    kind: the known model whose head frame it was trained in. Its typical error is not known.
+    Raises: as `load_pose_model`; ValueError for the name of a known model.
+    """
+    if name in MODELS:
+        raise ValueError(f"{name} is a model of the program: own weights need another name.")
+    unknown = float("nan")
+    entry = replace(model_entry(kind), name=name, label=label, typical_error_deg=unknown)
+    network, mesh = _load_bundle(Path(path))
+    return _pose_model(entry, network, mesh, _checked_device(device), bf16=False)
+
+
+def _pose_model(
+    entry: ModelEntry, network: Trg, mesh: PoseMesh, target: torch.device, bf16: bool
+) -> PoseModel:
     return PoseModel(
         entry.name,
         entry.label,

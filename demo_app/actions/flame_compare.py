@@ -138,7 +138,7 @@ def comparison_message(compared: Comparison) -> dict[str, Any]:
     distance_mm = compared.distance_mm
     # teeth and the rim of the neck are often far: they take the brightest colour
     most_mm = distance_mm[distance_mm <= np.percentile(distance_mm, _MOST_PERCENT)]
-    scale = scale_of(most_mm, "Distance")
+    scale = scale_of(np.round(most_mm, 3), "Distance")  # equal heads differ by less than 1 um
     clay = np.broadcast_to(np.array(CLAY, np.uint8), compared.other.vertices_m.shape)
     heads = [
         _head(compared.name, compared.mesh, scale.colours(distance_mm), LEGEND_SHADING),

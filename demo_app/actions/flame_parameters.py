@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,3 +79,14 @@ class HeadParameters:
     def message(self) -> dict[str, list[float]]:
         """For the page."""
         return {name: np.round(values, 6).tolist() for name, values in vars(self).items()}
+
+
+def sent_parameters(assets: FlameAssets, text: str, name: str) -> HeadParameters:
+    """Those of that name in a JSON object of the page. Raises: FlameTabError."""
+    try:
+        message = json.loads(text)[name]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FlameTabError("Open a head first.") from error
+    if not isinstance(message, dict):
+        raise FlameTabError("Open a head first.")
+    return HeadParameters.from_message(assets, message)

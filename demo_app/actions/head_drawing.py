@@ -47,7 +47,7 @@ def draw_full_heads(
     """
     if not shown.heads:
         return image_rgb
-    meshes = [_render_mesh(head, shown.head_triangles) for head in shown.heads]
+    meshes = [head_mesh(head, shown.head_triangles) for head in shown.heads]
     return shared_renderer().draw(image_rgb, meshes, camera).rgb
 
 
@@ -67,9 +67,17 @@ def meshes_shown(shown: ShownFrame) -> tuple[list[HeadPose], list[int], Int[Arra
     return replaced, ids, shown.head_triangles
 
 
-def _render_mesh(head: FullHead, triangles: Int[Array, "f 3"]) -> RenderMesh:
+def head_mesh(head: FullHead, triangles: Int[Array, "f 3"]) -> RenderMesh:
+    """A head in its person's colour. triangles: of the head model."""
     return RenderMesh(
         head.fit.vertices_cam_m, triangles, colour=_skin(head.track_id), opacity=HEAD_OPACITY
+    )
+
+
+def face_mesh(face: FacePose, triangles: Int[Array, "f 3"]) -> RenderMesh:
+    """The network's own mesh of a face in the same colour. triangles: of the network's mesh."""
+    return RenderMesh(
+        face.pose.vertices_cam_m(), triangles, colour=_skin(face.track_id), opacity=HEAD_OPACITY
     )
 
 

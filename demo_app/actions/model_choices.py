@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from demo_app.runs.exports import is_own_name
 from demo_app.services import Services
 from models.weights import ModelStatus, describe_models
 
@@ -13,6 +14,12 @@ PRIVACY = (
     "the hour after."
 )
 BANNER_LABELS = {"trg": "TRG (released checkpoint)", "trg-multi": "TRG★ (released checkpoint)"}
+
+
+OWN_WORDS = (
+    "It was not part of this program's own measurements. The uncertainty that is shown is what the "
+    "network says of itself."
+)
 
 
 def model_menu(statuses: Sequence[ModelStatus] | None = None) -> list[tuple[str, str]]:
@@ -25,9 +32,12 @@ def model_menu(statuses: Sequence[ModelStatus] | None = None) -> list[tuple[str,
 
 
 def missing_model_html(name: str, statuses: Sequence[ModelStatus] | None = None) -> str:
-    """What a model lacks and where to get it; empty if it is here."""
+    """What a model lacks and where to get it, or whose training it is; empty for the others."""
     found = describe_models() if statuses is None else statuses
     status = next((status for status in found if status.name == name), None)
+    if status is not None and is_own_name(name):
+        label = status.label[:1].upper() + status.label[1:]
+        return f'<div class="notice notice-info"><b>{escape(label)}.</b> {OWN_WORDS}</div>'
     if status is None or status.present:
         return ""
     files = "".join(f"<li><code>{escape(path)}</code></li>" for path in status.what_is_missing)
@@ -39,7 +49,7 @@ def missing_model_html(name: str, statuses: Sequence[ModelStatus] | None = None)
 
 def banner_html(services: Services, name: str) -> str:
     """Chips for the top of the page: the model in use, the device, and what happens to pictures."""
-    status = next((one for one in describe_models() if one.name == name), None)
+    status = next((one for one in services.model_statuses() if one.name == name), None)
     label = BANNER_LABELS.get(name, status.label if status else name)
     if status is not None and not status.present:
         label += " – not installed"

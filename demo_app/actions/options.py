@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from demo_app.inference.camera_choice import CameraChoice
 from demo_app.inference.pipeline import PipelineOptions
 from demo_app.inference.smoothing import SmoothingOptions
+from demo_app.runs.exports import is_own_name
 from models.geometry.cameras import DEFAULT_HORIZONTAL_FOV_DEG, WEBCAM_HORIZONTAL_FOV_DEG
 from models.geometry.conventions import CONVENTIONS, Convention
 from models.weights import MODELS
@@ -17,15 +18,14 @@ from viewer.render.overlay import OverlayOptions
 LAYERS = {"axes": "Axes", "box": "Box", "landmarks": "Landmarks"}
 """What can be drawn beside the mesh, and its name on the screen."""
 
-FULL_HEAD = "head"
+SHADED, FULL_HEAD = "shaded", "head"
 MESH_STYLES = {
     "none": "No mesh",
     "wireframe": "Wireframe",
-    "shaded": "Shaded",
+    SHADED: "Shaded",
     FULL_HEAD: "Full head",
 }
-"""How the heads are drawn. The full head needs more than the network's mesh, so the live view shows
-the shaded mesh for it."""
+"""How the heads are drawn: as the network's mesh, or as a whole head fitted to it."""
 
 CAMERA_MODES = {
     "auto": "Auto",
@@ -47,7 +47,8 @@ class OptionError(ValueError):
 class PoseOptions(NamedTuple):
     """The switches in the order in which the page holds them.
 
-    model: a name of `models.weights.MODELS`. camera_mode: a key of `CAMERA_MODES`.
+    model: a name of `models.weights.MODELS`, or of an `OwnModel`.
+    camera_mode: a key of `CAMERA_MODES`.
     fx_px, fy_px, cx_px, cy_px: None or 0 where the field is empty.
     layers: keys of `LAYERS`; mesh: a key of `MESH_STYLES`; convention: a key of `CONVENTIONS`.
     smoothing: of videos and the webcam. smoothing_strength: 0 to 1; light by default, so that an
@@ -73,7 +74,8 @@ class PoseOptions(NamedTuple):
 
     def checked(self) -> PoseOptions:
         """The same with clean types. Raises: OptionError."""
-        _one_of("model", self.model, MODELS)
+        if not is_own_name(self.model):
+            _one_of("model", self.model, MODELS)
         _one_of("camera mode", self.camera_mode, CAMERA_MODES)
         _one_of("mesh style", self.mesh, MESH_STYLES)
         _one_of("convention", self.convention, CONVENTIONS)
@@ -124,7 +126,7 @@ class PoseOptions(NamedTuple):
         return OverlayOptions(
             axes="axes" in self.layers,
             box="box" in self.layers,
-            mesh="shaded" if self.mesh == FULL_HEAD else self.mesh,
+            mesh=SHADED if self.mesh == FULL_HEAD else self.mesh,
             landmarks="landmarks" in self.layers,
         )
 

@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from demo_app.actions.head_drawing import with_full_heads
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.results import ShownFrame
 from demo_app.actions.views import preview_image, table_html
 from demo_app.inference.camera_choice import camera_for_size
+from demo_app.inference.full_heads import HeadFollower
 from demo_app.inference.pipeline import FramePipeline
 from demo_app.services import Services, Visitor
 from models.face_detection.mtcnn import MIN_FACE_FRACTION_WEBCAM
@@ -24,9 +26,10 @@ Array = np.ndarray
 
 @dataclass
 class Stream:
-    """A visitor's pipeline between two frames, and the settings it was made for."""
+    """A visitor's pipeline and heads between two frames, and the settings they were made for."""
 
     pipeline: FramePipeline
+    follower: HeadFollower
     made_for: tuple[Any, ...]
     frames: int = 0
 
@@ -39,7 +42,7 @@ def stream_frame(
 ) -> tuple[str, str]:
     """The annotated frame and its table as HTML; the picture is inside, so no file is written.
 
-    Raises: CameraError, CheckpointError.
+    Raises: CameraError, CheckpointError, FlameFileError.
     """
     made_for = (options.model, options.smoothing, options.smoothing_strength)
     stream = visitor.stream
@@ -49,7 +52,7 @@ def stream_frame(
             options.pipeline_options(uncertainty=False),
             MIN_FACE_FRACTION_WEBCAM,
         )
-        stream = visitor.stream = Stream(pipeline, made_for)
+        stream = visitor.stream = Stream(pipeline, HeadFollower(visitor.full_heads), made_for)
     camera = camera_for_size(
         (image_rgb.shape[1], image_rgb.shape[0]), options.camera_choice(webcam=True)
     )
@@ -57,6 +60,7 @@ def stream_frame(
     stream.frames += 1
     estimator = stream.pipeline.estimator
     shown = ShownFrame(image_rgb, result, estimator.triangles, estimator.model.label, "webcam")
+    shown = with_full_heads(shown, options, visitor.full_heads, stream.follower.of_faces)
     return _picture_html(preview_image(shown, options, {})), table_html(shown, options, {})
 
 

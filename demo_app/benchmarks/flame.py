@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from demo_app.benchmarks.slider import slider_figures
 from demo_app.benchmarks.timing import machine
 from demo_app.config import child_environment
 from models.flame.assets import FLAME_TRIANGLES, FLAME_VERTICES, read_flame_assets
@@ -58,6 +59,7 @@ def run_flame_benchmark(threads: int = 2, rounds: int = ROUNDS) -> dict[str, obj
         **timed,
         "peak_mb": peaks["ours"],
         "smplx_peak_mb": peaks["smplx"],
+        **slider_figures(threads),
     }
 
 

@@ -27,27 +27,35 @@ from demo_app.benchmarks.timing import machine, p50_p95
 from demo_app.config import child_environment
 from models.weights import REPOSITORY_ROOT
 
-CHROMIUM_FLAGS = (
+BROWSER_FLAGS = (
     "--no-sandbox",
-    "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+)
+WEBCAM_FLAGS = (
+    "--disable-gpu",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
 WARM_UP_S, MEASURE_S, START_LIMIT_S = 6.0, 20.0, 120.0
+MESHES = {"shaded": "Shaded", "head": "Full head"}
+"""Switches of the page under which it is measured again, and their names there."""
+MESH_WARM_UP_S, MESH_MEASURE_S = 4.0, 10.0
 
 RECORD_FRAMES = """() => {
   const live = document.querySelector('.live');
-  window.liveTimes = []; window.liveDelays = []; window.liveFaces = [];
-  new MutationObserver(() => {
+  window.liveTimes = []; window.liveDelays = []; window.liveFaces = []; window.liveServer = [];
+  window.liveWatch?.disconnect();
+  window.liveWatch = new MutationObserver(() => {
     window.liveTimes.push(performance.now());
     window.liveDelays.push(Number(live.dataset.latencyMs || 0));
     window.liveFaces.push(Number(live.dataset.faces || 0));
-  }).observe(live, { attributes: true, attributeFilter: ['data-frames'] });
+    window.liveServer.push(Number(live.dataset.serverMs));
+  });
+  window.liveWatch.observe(live, { attributes: true, attributeFilter: ['data-frames'] });
 }"""
 
 
@@ -56,14 +64,14 @@ class BenchmarkError(RuntimeError):
 
 
 def run_live_benchmark(threads: int = 2) -> dict[str, object]:
-    """Measure for about half a minute; returns what the last line says. Raises: BenchmarkError."""
+    """Measure for about a minute; returns what the last line says. Raises: BenchmarkError."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise BenchmarkError("Chromium is not installed: apt-get install chromium.")
     with tempfile.TemporaryDirectory() as folder:
         webcam = Path(folder) / "webcam.mjpeg"
         write_fake_webcam(webcam, moving_frames(90))
-        with _server(threads, Path(folder) / "server.log") as address:
+        with running_server(threads, Path(folder) / "server.log") as address:
             measured = _watch(chromium, webcam, address)
     return {"benchmark": "live", "machine": machine(), "threads": threads} | measured
 
@@ -77,7 +85,7 @@ def write_fake_webcam(path: Path, frames_rgb: list[np.ndarray]) -> None:
 
 
 @contextmanager
-def _server(threads: int, log: Path) -> Iterator[str]:
+def running_server(threads: int, log: Path) -> Iterator[str]:
     """The app in a process of its own, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -117,7 +125,7 @@ def _watch(chromium: str, webcam: Path, address: str) -> dict[str, object]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
-            args=[*CHROMIUM_FLAGS, f"--use-file-for-fake-video-capture={webcam}"],
+            args=[*BROWSER_FLAGS, *WEBCAM_FLAGS, f"--use-file-for-fake-video-capture={webcam}"],
         )
         context = browser.new_context(
             viewport={"width": 1280, "height": 900}, permissions=["camera"]
@@ -130,16 +138,24 @@ def _watch(chromium: str, webcam: Path, address: str) -> dict[str, object]:
             "() => Number(document.querySelector('.live').dataset.frames) > 5", timeout=60_000
         )
         page.wait_for_timeout(WARM_UP_S * 1000)
-        measured = _measure(page)
+        measured = _measure(page, MEASURE_S)
+        for mesh, label in MESHES.items():
+            page.get_by_label(label, exact=True).check()
+            page.wait_for_timeout(MESH_WARM_UP_S * 1000)
+            again = _measure(page, MESH_MEASURE_S)
+            measured |= {f"{mesh}_{name}": again[name] for name in MESH_FIGURES}
         page.locator(".live-toggle").click()
         page.wait_for_function("() => document.querySelector('.live').dataset.state === 'idle'")
         browser.close()
     return measured
 
 
-def _measure(page: Page) -> dict[str, object]:
+MESH_FIGURES = ("frames_per_s", "latency_p50_ms", "server_p50_ms")
+
+
+def _measure(page: Page, seconds: float) -> dict[str, object]:
     page.evaluate(RECORD_FRAMES)
-    page.wait_for_timeout(MEASURE_S * 1000)
+    page.wait_for_timeout(seconds * 1000)
     times_ms = np.array(page.evaluate("() => window.liveTimes"))
     delays_ms = np.array(page.evaluate("() => window.liveDelays"))
     faces = np.array(page.evaluate("() => window.liveFaces"))
@@ -152,6 +168,7 @@ def _measure(page: Page) -> dict[str, object]:
         "interval_p50_ms": interval[0],
         "interval_p95_ms": interval[1],
         "latency_p50_ms": p50_p95(delays_ms)[0],
+        "server_p50_ms": p50_p95(np.array(page.evaluate("() => window.liveServer")))[0],
         "frames": len(times_ms),
         "frames_with_one_face": int((faces == 1).sum()),
         "most_frames_in_flight": int(in_flight or 0),

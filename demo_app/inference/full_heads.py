@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ FACEMESH_COUNT = 468
 
 IDENTITY_FRAMES = 10
 """The identity of a person in a video is the mean of so many frames, then it stays."""
+
+MOST_PEOPLE = 32
+"""A webcam runs for hours: who was seen longest ago is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +76,32 @@ class HeadFollower:
 
     def __init__(self, heads: FullHeads) -> None:
         self._heads = heads
-        self._shapes: dict[int, list[Float[Array, "s"]]] = {}
-        self._last: dict[int, FlameFit] = {}
+        self._people: dict[int, _Person] = {}
 
     def of_faces(self, faces: Sequence[FacePose]) -> tuple[FullHead, ...]:
         """As `FullHeads.of_faces`, for the next frame."""
         return _heads(faces, self._next)
 
     def _next(self, face: FacePose) -> FlameFit:
-        shapes = self._shapes.setdefault(face.track_id, [])
-        options = FitOptions(start=self._last.get(face.track_id))
-        if len(shapes) >= IDENTITY_FRAMES:
-            options = replace(options, fixed_shape=np.mean(shapes, 0))
-        fit = self._last[face.track_id] = self._heads.fit(face.pose, options)
-        if len(shapes) < IDENTITY_FRAMES:
-            shapes.append(fit.shape)
+        person = self._people.pop(face.track_id, None) or _Person()
+        self._people[face.track_id] = person
+        if len(self._people) > MOST_PEOPLE:
+            del self._people[next(iter(self._people))]
+        options = FitOptions(start=person.last)
+        if len(person.shapes) >= IDENTITY_FRAMES:
+            options = replace(options, fixed_shape=np.mean(person.shapes, 0))
+        fit = person.last = self._heads.fit(face.pose, options)
+        if len(person.shapes) < IDENTITY_FRAMES:
+            person.shapes.append(fit.shape)
         return fit
+
+
+@dataclass
+class _Person:
+    """shapes: of the first frames. last: the newest fit."""
+
+    shapes: list[Float[Array, "s"]] = field(default_factory=list)
+    last: FlameFit | None = None
 
 
 def fit_pose(fitter: FlameFitter, pose: HeadPose, options: FitOptions | None = None) -> FlameFit:

@@ -2,21 +2,30 @@
 
 Columns: Timecode (hours:minutes:seconds:frames.thousandths), BlendShapeCount (61), ARKit's 52
 expressions from 0 to 1 with a capital first, then yaw, pitch and roll of the head and of both eyes
-in radians, as the app streams them.
+in radians. Yaw > 0 is to the subject's right, pitch > 0 down, roll > 0 the top of the head to the
+subject's left; R = Rz(roll) Ry(yaw) Rx(pitch).
+
+Header, unit, order and signs are those of the eyes in public recordings of the app, where they fit
+to the fifth digit: an eye that EyeLookOutLeft turns has a negative yaw, one that EyeLookDown turns
+a positive pitch, and roll is yaw times the tangent of pitch. Left is taken for the subject's left,
+as ARKit documents it; no recording at hand shows a face beside its numbers. The head's columns are
+0 in all of these, as the app writes them only when it is told to; that they follow the eyes' rule
+is inferred (Epic's plug-in of Unreal 4 turns both alike, but into shares of 180 degrees).
+Try one clip.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from models.geometry.rotations import ypr_arkit_from_matrix
+from models.geometry.rotations import GL_FROM_CV, ypr_opencv_from_matrix
 
 Array = np.ndarray
 
@@ -37,6 +46,9 @@ TURN_COLUMNS = tuple(
     for part in ("Head", "LeftEye", "RightEye")
     for angle in ("Yaw", "Pitch", "Roll")
 )
+LOOK_SIDE_RAD, LOOK_DOWN_RAD, LOOK_UP_RAD = 0.60, 0.61, 0.45
+"""How far an eye is turned by a whole EyeLookIn or Out, Down and Up, in the app's recordings."""
+
 HEADER = ("Timecode", "BlendShapeCount", *ARKIT_COLUMNS, *TURN_COLUMNS)
 
 
@@ -48,8 +60,8 @@ class LiveLinkError(ValueError):
 class FaceMoment:
     """One person in one frame.
 
-    turns: of the head before the camera, and of the left and the right eye in the head; axes x
-        right, y up, z to the viewer.
+    turns: of the head before the camera, and of the left and the right eye's joint in the head;
+        axes x right, y up, z to the viewer. What the expressions say of the eyes comes on top.
     """
 
     time_s: float
@@ -72,7 +84,7 @@ def write_live_link_csv(
         table = csv.writer(file)
         table.writerow(HEADER)
         for moment in moments:
-            values = [*moment.weights[order].tolist(), *_turns_rad(moment)]
+            values = [*moment.weights[order].tolist(), *_turns_rad(moment, places)]
             row = [f"{value:.8f}" for value in values]
             table.writerow([timecode(moment.time_s, fps), len(row), *row])
     return path
@@ -89,6 +101,18 @@ def timecode(time_s: float, fps: float) -> str:
     return f"{clock}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
 
 
-def _turns_rad(moment: FaceMoment) -> list[float]:
-    """ARKit's Euler angles."""
-    return [math.radians(angle) for R in moment.turns for angle in ypr_arkit_from_matrix(R)]
+def _turns_rad(moment: FaceMoment, places: Mapping[str, int]) -> list[float]:
+    """places: of the expressions among the weights."""
+    angles = []
+    for R in moment.turns:
+        ypr = ypr_opencv_from_matrix(GL_FROM_CV @ R @ GL_FROM_CV)
+        angles += [math.radians(ypr.yaw_deg), math.radians(ypr.pitch_deg)]
+        angles.append(math.radians(ypr.roll_deg))
+    for first, side, inwards in ((3, "Left", 1.0), (6, "Right", -1.0)):
+        look = {
+            way: float(moment.weights[places[f"EyeLook{way}{side}"]])
+            for way in ("In", "Out", "Down", "Up")
+        }
+        angles[first] += inwards * LOOK_SIDE_RAD * (look["In"] - look["Out"])
+        angles[first + 1] += LOOK_DOWN_RAD * look["Down"] - LOOK_UP_RAD * look["Up"]
+    return angles

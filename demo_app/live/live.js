@@ -7,13 +7,12 @@
 const root = element.querySelector('.live');
 const find = (name) => root.querySelector('.live-' + name);
 const canvas = find('canvas'), video = find('video'), stage = canvas.getContext('2d', { willReadFrequently: true });
-const pictures = [document.createElement('canvas'), document.createElement('canvas')];   // one is away, one is taken
+const pictures = [0, 1, 2].map(() => document.createElement('canvas'));   // one is away, one is taken, one is being drawn
 const toggle = find('toggle'), zero = find('zero'), clear = find('clear'), cameras = find('camera');
 
 const JPEG_QUALITY = 0.8, WIDTH = 640, HEIGHT = 480, READOUT_EVERY_MS = 100, RETRY_AFTER_ERROR_MS = 500, MAX_WAIT_MS = 34, TOO_OLD_MS = 80;
 const WINDOW = 30, fontFamily = getComputedStyle(root).fontFamily;
 
-const sheet = document.createElement('canvas');
 let run = null;      // what belongs to one start: stream, socket, counters
 
 function say(text, isError = false) {
@@ -71,7 +70,8 @@ async function start() {
 function connect(mine) {
   const socket = mine.socket = new WebSocket(socketAddress());
   socket.binaryType = 'arraybuffer';
-  socket.onmessage = (event) => run === mine && receive(mine, JSON.parse(event.data));
+  let done = Promise.resolve();       // one answer after the other: a mesh takes a moment to be opened
+  socket.onmessage = (event) => { done = done.then(() => run === mine && receive(mine, JSON.parse(event.data))); };
   socket.onclose = () => {
     if (run !== mine || mine.failed) return;
     end(mine.opened ? 'The server ended the connection.'
@@ -79,7 +79,7 @@ function connect(mine) {
   };
 }
 
-function receive(mine, message) {
+async function receive(mine, message) {
   if (message.type === 'ready') {
     mine.opened = true;
     setState('running');
@@ -91,8 +91,12 @@ function receive(mine, message) {
     const answered = mine.flying;
     mine.answered += 1;
     mine.flying = null;
+    mine.drawing = answered;      // its canvas is not used for the next frame before it is drawn
     sendPrepared(mine);
-    draw(mine, answered, message);      // before its canvas is used for the next frame
+    const patch = message.patch && await openPatch(message.patch);
+    if (run !== mine) return;
+    draw(mine, answered, message, patch);
+    mine.drawing = null;
     prepare(mine);
   } else if (message.type === 'error') {
     say(message.message, true);
@@ -135,7 +139,7 @@ function prepare(mine) {
     if (!element.isConnected || !root.offsetParent) { stop(); return; }
     const width = video.videoWidth, height = video.videoHeight;
     if (!width) { mine.preparing = false; setTimeout(() => prepare(mine), 30); return; }
-    const picture = pictures.find((one) => one !== mine.flying?.picture);
+    const picture = pictures.find((one) => one !== mine.flying?.picture && one !== mine.drawing?.picture);
     if (picture.width !== width || picture.height !== height) { picture.width = width; picture.height = height; }
     picture.getContext('2d', { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
     const takenAt = performance.now();
@@ -164,7 +168,13 @@ function sendPrepared(mine) {
   mine.most = Math.max(mine.most, mine.sent - mine.answered);
 }
 
-function draw(mine, frame, answer) {
+// The part of the frame on which the server drew meshes; without it the frame is shown all the same.
+function openPatch(patch) {
+  const jpeg = Uint8Array.from(atob(patch.jpeg), (letter) => letter.charCodeAt(0));
+  return createImageBitmap(new Blob([jpeg], { type: 'image/jpeg' })).catch(() => null);
+}
+
+function draw(mine, frame, answer, patch) {
   if (!frame || frame.number !== answer.frame) return;      // never on another frame than its own
   const picture = frame.picture;
   if (canvas.width !== picture.width || canvas.height !== picture.height) { canvas.width = picture.width; canvas.height = picture.height; }
@@ -172,6 +182,7 @@ function draw(mine, frame, answer) {
   stage.save();
   if (mirrored) { stage.translate(canvas.width, 0); stage.scale(-1, 1); }
   stage.drawImage(picture, 0, 0);
+  if (patch) { stage.drawImage(patch, answer.patch.x, answer.patch.y); patch.close(); }
   for (const shape of answer.draw.shapes) if (shape.kind !== 'label') paint[shape.kind](stage, shape, 1 / answer.draw.scale);
   stage.restore();
   for (const shape of answer.draw.shapes) if (shape.kind === 'label') paintLabel(stage, shape, mirrored);
@@ -213,25 +224,6 @@ const paint = {
     to.fill();
     to.globalAlpha = 1;
   },
-  triangles(to, shape, unit) {                     // one sheet: painted solid aside, laid over at once
-    sheet.width = canvas.width;
-    sheet.height = canvas.height;
-    const on = sheet.getContext('2d');
-    for (let i = 0, k = 0, p = shape.points; i < p.length; i += 6, k += 1) {
-      on.fillStyle = on.strokeStyle = '#' + shape.colours[k].toString(16).padStart(6, '0');
-      on.lineWidth = 0.7;
-      on.beginPath();
-      on.moveTo(p[i] * unit, p[i + 1] * unit);
-      on.lineTo(p[i + 2] * unit, p[i + 3] * unit);
-      on.lineTo(p[i + 4] * unit, p[i + 5] * unit);
-      on.closePath();
-      on.fill();
-      on.stroke();
-    }
-    to.globalAlpha = shape.alpha;
-    to.drawImage(sheet, 0, 0);
-    to.globalAlpha = 1;
-  },
 };
 
 function paintLabel(to, label, mirrored) {
@@ -262,6 +254,7 @@ function readOut(mine, answer) {
   fillTable(answer.faces);
   const relative = answer.faces.some((face) => face.relative);
   find('note').textContent = 'Camera: ' + answer.camera + '. Model: ' + answer.model + '.'
+    + (answer.mesh_note ? ' ' + answer.mesh_note : '')
     + (relative ? ' Angles and position are relative to your zero.' : '')
     + (answer.faces.length ? ' ± is the expected error of the rotation, from ' + answer.faces[0].uncertainty_source + '.' : '');
 }

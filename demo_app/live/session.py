@@ -14,6 +14,7 @@ from demo_app.inference.camera_choice import camera_for_size
 from demo_app.inference.pipeline import FramePipeline
 from demo_app.inference.records import FrameResult
 from demo_app.inference.zero import NeutralPose, neutral_from_poses
+from demo_app.live.meshes import LiveDrawing, LiveMeshes
 from demo_app.live.messages import LiveCommand, LiveFrame, decode_jpeg
 from demo_app.services import Services
 from models.estimator import HeadPose
@@ -31,6 +32,7 @@ class LiveSession:
         self._options = PoseOptions(model=services.config.default_model)
         self._pipeline: FramePipeline | None = None
         self._pipeline_options: tuple[Any, ...] = ()
+        self._meshes = LiveMeshes(services.full_heads)
         self._neutrals: dict[int, NeutralPose] = {}
         self._recent: dict[int, deque[HeadPose]] = {}
         self._start_s = time.monotonic()
@@ -51,7 +53,7 @@ class LiveSession:
         """The answer to one frame, ready for JSON.
 
         Raises: LiveMessageError for a bad frame, CameraError for a camera that does not fit it,
-        and as `Services.estimator`.
+        FlameFileError for a head model that cannot be used, and as `Services.estimator`.
         """
         began_s = time.perf_counter()
         image_rgb = decode_jpeg(frame.jpeg)
@@ -62,7 +64,11 @@ class LiveSession:
         result = pipeline.process(image_rgb, self.frames, time_s, camera)
         self.frames += 1
         self._remember(result)
-        return self._answer(frame.number, result, pipeline, began_s)
+        triangles = pipeline.estimator.triangles
+        drawing = self._meshes.draw(image_rgb, result, triangles, self._options.mesh)
+        return self._answer(frame.number, result, pipeline, drawing) | {
+            "server_ms": round((time.perf_counter() - began_s) * 1000.0, 1)
+        }
 
     def _current_pipeline(self) -> FramePipeline:
         """The pipeline for the present settings; a new model or smoothing starts a new one."""
@@ -81,6 +87,7 @@ class LiveSession:
             )
             self._pipeline_options = wanted
             self._neutrals, self._recent = {}, {}
+            self._meshes = LiveMeshes(self._services.full_heads)
         return self._pipeline
 
     def _remember(self, result: FrameResult) -> None:
@@ -93,13 +100,19 @@ class LiveSession:
             self._recent[face.track_id].append(face.pose)
 
     def _answer(
-        self, number: int, result: FrameResult, pipeline: FramePipeline, began_s: float
+        self,
+        number: int,
+        result: FrameResult,
+        pipeline: FramePipeline,
+        drawing: LiveDrawing | None,
     ) -> dict[str, Any]:
         convention = self._options.shown_convention()
+        patch = None if drawing is None else drawing.patch
+        lines = self._options if drawing is None else self._options._replace(mesh="none")
         draw_list = draw_list_of(
             result.faces,
             pipeline.estimator.triangles,
-            self._options,
+            lines,
             self._neutrals,
             result.camera.size_wh_px,
         )
@@ -111,6 +124,7 @@ class LiveSession:
             "model": pipeline.estimator.model.label,
             "detector_ran": result.detector_ran,
             "faces": [one.to_json() for one in numbers],
+            "patch": None if patch is None else patch.to_json(),
+            "mesh_note": "" if drawing is None else drawing.note,
             "draw": draw_list.to_json(),
-            "server_ms": round((time.perf_counter() - began_s) * 1000.0, 1),
         }

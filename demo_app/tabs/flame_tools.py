@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,11 @@ from demo_app.actions.flame_clip import (
 from demo_app.actions.flame_compare import compare, comparison_html, comparison_message
 from demo_app.actions.flame_desk import FlameDesk, desk_of, stage_value
 from demo_app.actions.flame_files import FILE_LABELS, named_mesh
-from demo_app.actions.flame_parameters import FlameTabError, HeadParameters
+from demo_app.actions.flame_parameters import FlameTabError, HeadParameters, sent_parameters
 from demo_app.actions.progress_text import progress_html
 from demo_app.actions.views import notice_html
 from demo_app.services import Services, Visitor
+from demo_app.tabs import flame_glb
 from demo_app.tabs.datasets_state import QUIET
 from demo_app.tabs.problems import EXPLAINED
 from viewer.render.mesh_files import NamedMesh
@@ -65,6 +65,7 @@ class ToolComponents:
     turntable: gr.Button
     turntable_file: gr.DownloadButton
     turntable_note: gr.HTML
+    glb: flame_glb.GlbComponents
     renderer: gr.HTML
     other: gr.Radio
     keep: gr.Button
@@ -117,15 +118,18 @@ def _build_files() -> dict[str, Any]:
             kind: gr.Button(label, size="sm", min_width=110, elem_id=f"flame-file-{kind}")
             for kind, label in FILE_LABELS.items()
         }
+        see_glb = flame_glb.build_button()
         turntable = gr.Button("Turntable MP4", size="sm", min_width=110, elem_id="flame-turntable")
     turntable_file = gr.DownloadButton(
         "Save turntable", size="sm", visible=False, elem_id="flame-turntable-file"
     )
+    turntable_note = gr.HTML(elem_id="flame-turntable-note", apply_default_css=False)
     return {
         "files": files,
         "turntable": turntable,
         "turntable_file": turntable_file,
-        "turntable_note": gr.HTML(elem_id="flame-turntable-note", apply_default_css=False),
+        "turntable_note": turntable_note,
+        "glb": flame_glb.build(see_glb),
         "renderer": gr.HTML(elem_id="flame-renderer", apply_default_css=False),
     }
 
@@ -177,20 +181,10 @@ def connect(tools: ToolComponents, stage: gr.HTML, tab: gr.Tab, services: Servic
     pressed = "() => { window.trgFlame.%s(); }"
     tools.keep.click(fn=None, js=pressed % "keep")
     tools.first.click(fn=None, js=pressed % "start")
+    flame_glb.connect(tools.glb, tools.state, NOW, services)
     _connect_turntable(tools, services)
     _connect_compare(tools, stage, services)
     _connect_animate(tools, stage, services)
-
-
-def _sent(desk: FlameDesk, text: str, name: str) -> HeadParameters:
-    """Parameters of the page. Raises: FlameTabError."""
-    try:
-        message = json.loads(text)[name]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FlameTabError("Open a head first.") from error
-    if not isinstance(message, dict):
-        raise FlameTabError("Open a head first.")
-    return HeadParameters.from_message(desk.assets, message)
 
 
 def renderer_html() -> str:
@@ -210,7 +204,8 @@ def _connect_turntable(tools: ToolComponents, services: Services) -> None:
 
         def start(report: Any, cancelled: Any) -> Path:
             desk = desk_of(services, visitor)
-            return write_turntable(desk, _sent(desk, text, "now"), report, cancelled)
+            now = sent_parameters(desk.assets, text, "now")
+            return write_turntable(desk, now, report, cancelled)
 
         for news, path in _watched(visitor, start):
             file = gr.DownloadButton(value=str(path), visible=True) if path else gr.skip()
@@ -249,7 +244,7 @@ def _connect_compare(tools: ToolComponents, stage: gr.HTML, services: Services) 
     def on_compare(text: str, other: str, request: gr.Request) -> tuple[Any, Any]:
         desk = desk_of(services, services.visitors.get(request.session_hash))
         try:
-            mesh = named_mesh(desk, _sent(desk, text, "now"))
+            mesh = named_mesh(desk, sent_parameters(desk.assets, text, "now"))
             second = _second(desk, text, other)
             compared = compare("The head on screen", mesh, second)
         except EXPLAINED as error:
@@ -271,7 +266,7 @@ def _second(desk: FlameDesk, text: str, other: str) -> NamedMesh:
             raise FlameTabError("No registration is open: open an OBJ or PLY file first.")
         return NamedMesh("The registration", desk.other.vertices_m, desk.other.triangles)
     if other == "kept":
-        mesh = named_mesh(desk, _sent(desk, text, "kept"))
+        mesh = named_mesh(desk, sent_parameters(desk.assets, text, "kept"))
         return NamedMesh("The kept head", mesh.vertices_m, mesh.triangles)
     mesh = named_mesh(desk, HeadParameters.neutral(desk.assets))
     return NamedMesh("The mean head", mesh.vertices_m, mesh.triangles)
@@ -281,8 +276,8 @@ def _connect_animate(tools: ToolComponents, stage: gr.HTML, services: Services) 
     def on_animate(text: str, seconds: float, request: gr.Request) -> tuple[Any, Any, Any]:
         desk = desk_of(services, services.visitors.get(request.session_hash))
         try:
-            first, last = _sent(desk, text, "first"), _sent(desk, text, "now")
-            desk.clip = interpolated(first, last, float(seconds))
+            ends = (sent_parameters(desk.assets, text, name) for name in ("first", "now"))
+            desk.clip = interpolated(*ends, float(seconds))
         except EXPLAINED as error:
             return gr.skip(), notice_html(str(error), "warning"), gr.skip()
         note = f'<p class="status">{desk.clip.title}: {len(desk.clip.frames)} frames.</p>'

@@ -79,7 +79,10 @@ def build(services: Services) -> OptionComponents:
     """The column of switches."""
     with gr.Column(elem_classes="card"):
         model = gr.Dropdown(
-            model_menu(), value=services.config.default_model, label="Model", elem_id="pose-model"
+            model_menu(services.model_statuses()),
+            value=services.config.default_model,
+            label="Model",
+            elem_id="pose-model",
         )
         missing = gr.HTML(missing_model_html(services.config.default_model), elem_id="pose-missing")
     layers, mesh, mirror = _build_drawing()
@@ -220,7 +223,8 @@ def connect(options: OptionComponents, banner: gr.HTML, services: Services) -> N
     switches = options.switches
 
     def on_model(name: str) -> tuple[str, str]:
-        return missing_model_html(name), banner_html(services, name)
+        said = missing_model_html(name, services.model_statuses())
+        return said, banner_html(services, name)
 
     def on_camera_mode(mode: str) -> tuple[gr.Column, gr.Row]:
         return gr.Column(visible=mode != "intrinsics"), gr.Row(visible=mode == "intrinsics")

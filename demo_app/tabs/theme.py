@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 _FOLDER = Path(__file__).resolve().parent.parent / "theme"
-CSS_PATHS = [_FOLDER / name for name in ("studio.css", "datasets.css", "flame.css")]
+CSS_PATHS = [_FOLDER / name for name in ("studio.css", "datasets.css", "flame.css", "training.css")]
 
 TEXT_FONTS = [
     gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)),

@@ -4,10 +4,10 @@
 const one = (selector) => element.querySelector(selector), all = (selector) => [...element.querySelectorAll(selector)];
 const root = new URL(window.gradio_config?.root || document.baseURI, document.baseURI).href.replace(/[?#].*$/, '').replace(/\/?$/, '/');
 const canvas = one('.flame-canvas'), message = one('.figure-message'), groups = one('.flame-groups'), player = one('.flame-player');
-const ARRAYS = ['shape', 'expression', 'pose_rad', 'translation_m'], MOST_UNDO = 100;
+const ARRAYS = ['shape', 'expression', 'pose_rad', 'translation_m'], STRAIGHT = ['shape', 'expression'], MOST_UNDO = 100;
 const view = createView(canvas);
 let model = null, state = null, past = [], future = [], kept = null, first = null, clip = null, timer = null, comparing = false;
-let wanted = null, isAsking = false, sent = 0, bySlider = false;
+let wanted = null, isAsking = false, sent = 0, answered = null, line = null, drawnAt = 0, bySlider = false;
 
 const copyOf = (parameters) => Object.fromEntries(ARRAYS.map((name) => [name, [...parameters[name]]]));
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
@@ -20,29 +20,66 @@ async function post(what, more) {
   return answer;
 }
 
-// One question at a time; what was asked meanwhile is answered by the newest.
-async function refresh() {
-  wanted = performance.now();
+// One question at a time; what was asked meanwhile is answered by the newest. isRepeat: nothing has moved.
+async function refresh(isRepeat = false) {
+  wanted = { began: performance.now(), isRepeat: isRepeat && (wanted?.isRepeat ?? true) };
   if (isAsking || !view) return;
   isAsking = true;
   while (wanted !== null) {
-    const began_ms = wanted, mine = model;
+    const { began, isRepeat } = wanted, mine = model, asked = copyOf(state);
     wanted = null;
     try {
       const numbers = new Float32Array(await (await post('mesh')).arrayBuffer());
       if (mine !== model || comparing) continue;
-      const end = 3 * model.vertices, vertices = numbers.slice(0, end), landmarks = numbers.slice(end);
-      if (!view.heads().length) view.show([{ vertices, landmarks, triangles: model.triangles, colours: colours() }]);
-      view.move(vertices, landmarks, () => {
-        element.dataset.ms = (performance.now() - began_ms).toFixed(1);
-        element.dataset.moves = ++sent;
-        if (bySlider) one('.flame-latency').textContent = `${Math.round(element.dataset.ms)} ms a move`;
-        bySlider = false;
-      });
+      keep({ state: asked, numbers });
+      if (began >= drawnAt) display(numbers, began, isRepeat);
       say('');
     } catch (error) { say(error.message); }
   }
   isAsking = false;
+}
+
+function display(numbers, began, isRepeat = false) {
+  const end = 3 * model.vertices, vertices = numbers.slice(0, end), landmarks = numbers.slice(end);
+  if (!view.heads().length) view.show([{ vertices, landmarks, triangles: model.triangles, colours: colours() }]);
+  view.move(vertices, landmarks, isRepeat ? null : () => {
+    element.dataset.ms = (performance.now() - began).toFixed(1);
+    element.dataset.moves = ++sent;
+    if (bySlider) one('.flame-latency').textContent = `${Math.round(element.dataset.ms)} ms a move`;
+    bySlider = false;
+  });
+}
+
+// While the pose stays, a mesh moves in straight lines with each coefficient: two meshes of the server tell all
+// others along a slider, and those are drawn without asking. When the slider is let go the server is asked.
+function keep(given) {
+  const changed = answered ? changes(answered.state, given.state) : [];
+  if (changed.length === 1 && STRAIGHT.includes(changed[0][0])) line = { at: changed[0], from: answered, to: given };
+  else if (changed.length) line = null;
+  answered = given;
+}
+
+function changes(before, after) {
+  return ARRAYS.flatMap((name) => after[name].flatMap((value, k) => (value === before[name][k] ? [] : [[name, k]])));
+}
+
+function onLine() {
+  if (!line) return null;
+  const [name, k] = line.at, from = line.from.state[name][k], to = line.to.state[name][k];
+  if (changes(line.from.state, state).some(([array, index]) => array !== name || index !== k)) return null;
+  const share = (state[name][k] - from) / (to - from), [start, end] = [line.from.numbers, line.to.numbers];
+  return start.map((value, i) => value + share * (end[i] - value));
+}
+
+function slideTo(slider, value) {
+  state[slider.array][slider.index] = value;
+  bySlider = true;
+  leaveComparison();
+  const numbers = view?.heads().length ? onLine() : null;
+  if (!numbers) { refresh(); return; }
+  drawnAt = performance.now();
+  wanted = null;
+  display(numbers, drawnAt);
 }
 
 function colours() {
@@ -100,11 +137,8 @@ function buildSlider(slider) {
   input.addEventListener('input', () => {
     before ||= copyOf(state);
     pause();
-    state[slider.array][slider.index] = input.value * slider.scale;
-    leaveComparison();
+    slideTo(slider, input.value * slider.scale);
     setSlider(input);
-    bySlider = true;
-    refresh();
   });
   input.addEventListener('change', () => {
     if (!before) return;
@@ -112,6 +146,7 @@ function buildSlider(slider) {
     future = [];
     before = null;
     setButtons();
+    refresh(true);
   });
   row.addEventListener('dblclick', () => { const next = copyOf(state); next[slider.array][slider.index] = 0; apply(next); });
   row.title = 'Double click: back to 0';
@@ -230,6 +265,7 @@ function openModel(given) {
   state = copyOf(given.parameters);
   past = [];
   future = [];
+  answered = line = null;
   one('.flame-name').textContent = given.title;
   buildPanel();
   setSliders();
@@ -277,6 +313,7 @@ window.trgFlame = {
   keep: () => { kept = copyOf(state); },
   start: () => { first = copyOf(state); },
   vertices: () => [...view.heads()[0].vertices],
+  camera: () => view.camera(),
   async download(kind) {
     if (!model) return;
     const { yaw, pitch } = view ? view.camera() : { yaw: 0, pitch: 0 };

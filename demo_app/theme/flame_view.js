@@ -160,7 +160,7 @@ function createView(canvas) {
     gl.uniform1f(set.lit, 0);
     gl.uniform1f(set.towards, 0.004);
     gl.uniform1i(set.dots, 1);
-    gl.uniform1f(set.size, 5.5 * pixels);
+    gl.uniform1f(set.size, Math.max(3.5, Math.min(5.5, canvas.clientHeight / 90)) * pixels);
     gl.drawArrays(gl.POINTS, 0, head.landmarks.length / 3);
     gl.uniform1i(set.dots, 0);
   }

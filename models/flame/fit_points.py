@@ -77,18 +77,18 @@ class PosedPoints:
         return self._combined(posed.vertices) + state.translation_m
 
     def with_derivatives(
-        self, state: HeadState, free_joints: tuple[int, ...]
+        self, state: HeadState, free_joints: tuple[int, ...], first: int = 0
     ) -> tuple[Float[Array, "n 3"], Float[Array, "n 3 p"]]:
         """Where the points are, and how they move with p = c + 3 len(free_joints) + 3 numbers.
 
-        The numbers: the coefficients; for each free joint d with R = exp(d) R_now, in the axes of
-        its parent; the translation.
+        The numbers: the c coefficients from the `first` on; for each free joint d with
+        R = exp(d) R_now, in the axes of its parent; the translation.
         """
         posed = self._posed(state)
-        m, c = len(self._template), len(state.coefficients)
+        m, c = len(self._template), len(state.coefficients) - first
         derivative = np.empty((m, 3, c + 3 * len(free_joints) + 3))
-        np.matmul(posed.blended, self._directions, out=derivative[..., :c])
-        derivative[..., :c] += self._joints_drag(state, posed)
+        np.matmul(posed.blended, self._directions[..., first:], out=derivative[..., :c])
+        derivative[..., :c] += self._joints_drag(posed, first)
         for slot, joint in enumerate(free_joints):
             columns = slice(c + 3 * slot, c + 3 * slot + 3)
             derivative[..., columns] = self._turned_by(joint, state, posed)
@@ -110,9 +110,9 @@ class PosedPoints:
         vertices = np.einsum("mkl,ml->mk", blended, shaped) + self._skinning @ offsets
         return _Posed(shaped, joints, turned, moved, blended, vertices)
 
-    def _joints_drag(self, state: HeadState, posed: _Posed) -> Float[Array, "m 3 c"]:
+    def _joints_drag(self, posed: _Posed, first: int) -> Float[Array, "m 3 c"]:
         """What of a coefficient's effect comes from the joints that it moves."""
-        own = self._joint_directions
+        own = self._joint_directions[..., first:]
         moved = [own[0]]
         for k, parent in enumerate(self._parents[1:], 1):
             moved.append(moved[parent] + posed.turned[parent] @ (own[k] - own[parent]))

@@ -56,10 +56,10 @@ class FitTarget:
     pixels: PixelTarget | None = None
 
     def residuals(
-        self, state: HeadState, free_joints: tuple[int, ...]
+        self, state: HeadState, free_joints: tuple[int, ...], first: int
     ) -> tuple[Float[Array, "k"], Float[Array, "k p"]]:
         """What is off, over its noise, and the derivatives, see `PosedPoints.with_derivatives`."""
-        places, moves = self.points.with_derivatives(state, free_joints)
+        places, moves = self.points.with_derivatives(state, free_joints, first)
         share = 1.0 / self.noise_m[:, None]
         r = ((places - self.target_m) * share).ravel()
         J = (moves * share[..., None]).reshape(len(r), -1)
@@ -80,6 +80,12 @@ class Prior:
     low: Float[Array, "c"]
     high: Float[Array, "c"]
     joint_sigma_rad: float
+
+    @property
+    def first_free(self) -> int:
+        """So many coefficients at the front are known: they are no unknowns."""
+        is_free = self.high > self.low
+        return int(is_free.argmax()) if is_free.any() else len(is_free)
 
 
 def solve(
@@ -120,13 +126,13 @@ class _Linearised:
 
     def curvature(self) -> Float[Array, "p p"]:
         """Half of the cost's approximate second derivatives."""
-        return _product(self.J.T, self.J) + np.diag(self.weights)
+        return _squared(self.J) + np.diag(self.weights)
 
 
 def _linearised(
     target: FitTarget, state: HeadState, free_joints: tuple[int, ...], prior: Prior
 ) -> _Linearised:
-    r, J = target.residuals(state, free_joints)
+    r, J = target.residuals(state, free_joints, prior.first_free)
     held, weights = _prior_terms(state, free_joints, prior)
     cost = float(r @ r + (weights * held * held).sum())
     return _Linearised(cost, J.T @ r + weights * held, J, weights)
@@ -140,8 +146,9 @@ def _prior_terms(
     weights = [
         np.full(3, 0.0 if joint == 0 else prior.joint_sigma_rad**-2) for joint in free_joints
     ]
-    held = np.concatenate([state.coefficients, *turns, np.zeros(3)])
-    return held, np.concatenate([prior.sigma**-2.0, *weights, np.zeros(3)])
+    first = prior.first_free
+    held = np.concatenate([state.coefficients[first:], *turns, np.zeros(3)])
+    return held, np.concatenate([prior.sigma[first:] ** -2.0, *weights, np.zeros(3)])
 
 
 def _room(
@@ -149,9 +156,10 @@ def _room(
 ) -> tuple[Float[Array, "p"], Float[Array, "p"]]:
     """How far each unknown may go down and up."""
     low, high = np.full(unknowns, -np.inf), np.full(unknowns, np.inf)
-    count = len(state.coefficients)
-    low[:count] = prior.low - state.coefficients
-    high[:count] = prior.high - state.coefficients
+    first = prior.first_free
+    count = len(state.coefficients) - first
+    low[:count] = (prior.low - state.coefficients)[first:]
+    high[:count] = (prior.high - state.coefficients)[first:]
     return low, high
 
 
@@ -175,9 +183,16 @@ def _bounded_step(
     return step
 
 
+FEW = 64
+"""NumPy multiplies matrices of fewer columns in one thread, which waits for no other's work."""
+
+
 # Through PyTorch, whose threads do not spin while they wait; NumPy's are slow beside other work.
-def _product(A: Float[Array, "n k"], B: Float[Array, "k m"]) -> Float[Array, "n m"]:
-    return (torch.from_numpy(A) @ torch.from_numpy(B)).numpy()
+def _squared(J: Float[Array, "k p"]) -> Float[Array, "p p"]:
+    if J.shape[1] < FEW:
+        return J.T @ J
+    on_torch = torch.from_numpy(J)
+    return (on_torch.T @ on_torch).numpy()
 
 
 def _solution(H: Float[Array, "p p"], b: Float[Array, "p"]) -> Float[Array, "p"]:
@@ -185,12 +200,14 @@ def _solution(H: Float[Array, "p p"], b: Float[Array, "p"]) -> Float[Array, "p"]
 
 
 def _moved(state: HeadState, step: Float[Array, "p"], free_joints: tuple[int, ...]) -> HeadState:
-    count = len(state.coefficients)
+    count = len(step) - 3 * len(free_joints) - 3
     R = state.R.copy()
     for slot, joint in enumerate(free_joints):
         turn = step[count + 3 * slot : count + 3 * slot + 3]
         R[joint] = matrix_from_rotation_vector(turn) @ R[joint]
-    return HeadState(state.coefficients + step[:count], R, state.translation_m + step[-3:])
+    coefficients = state.coefficients.copy()
+    coefficients[len(coefficients) - count :] += step[:count]
+    return HeadState(coefficients, R, state.translation_m + step[-3:])
 
 
 def _pixel_residuals(

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.safe_pickle import NUMPY_ARRAYS, UnsafePickleError, read_npy, read_pickle
+from models.safe_pickle import (
+    NUMPY_ARRAYS,
+    UnsafePickleError,
+    read_npy,
+    read_pickle,
+    spend_bytes,
+)
 
 Array = np.ndarray
 
@@ -63,6 +69,7 @@ class _Sparse:
         data, ids, starts = (np.asarray(state[name]) for name in ("data", "indices", "indptr"))
         if not (0 <= rows <= MAX_JOINTS and 0 <= columns <= MAX_VERTICES):
             raise UnsafePickleError(f"a sparse matrix of {rows} by {columns} numbers")
+        spend_bytes(data.nbytes + ids.nbytes + starts.nbytes)
         counts = np.diff(starts)
         fits = len(starts) == columns + 1 and starts[0] == 0 and starts[-1] == len(data) == len(ids)
         if not fits or (counts < 0).any() or (len(ids) and not 0 <= ids.min() <= ids.max() < rows):

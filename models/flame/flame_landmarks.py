@@ -24,6 +24,7 @@ from models.safe_pickle import (
     load_pickle,
     read_npy,
     read_pickle,
+    spend_bytes,
 )
 
 Array = np.ndarray
@@ -129,6 +130,7 @@ def _read_table(path: Path) -> dict:
 
 def _storage(data: bytes) -> Array:
     """The numbers of a storage that torch.save wrote in its old format."""
+    spend_bytes(len(data))
     file = io.BytesIO(data)
     magic, protocol, system = (load_pickle(file, PLAIN, "a tensor") for _ in range(3))
     if (magic, protocol) != (_TORCH_MAGIC, _TORCH_PROTOCOL) or not system.get("little_endian"):
@@ -161,6 +163,7 @@ def _tensor(
     is_inside = all(type(n) is int and n >= 0 for n in numbers) and last < len(storage)
     if not is_inside or not 0 < math.prod(size) <= len(storage):
         raise UnsafePickleError("a tensor that reaches beyond its content")
+    spend_bytes(math.prod(size) * storage.itemsize)
     strides = [storage.itemsize * step for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
 

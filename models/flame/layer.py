@@ -146,6 +146,8 @@ class FlameLayer(nn.Module):
         """The vertices. transforms: their rows, columns and heads in one; coefficients: of shape,
         expression and pose directions."""
         b, v = len(coefficients[0]), self.template.shape[-1]
+        if b == 1 and not (torch.is_grad_enabled() or self.template.is_cuda):
+            return self._skinned_alone(transforms, *coefficients)
         size = max(1, _HEADS_TIMES_VERTICES // max(1, b))
         parts = []
         for first in range(0, v, size):
@@ -157,6 +159,29 @@ class FlameLayer(nn.Module):
             blended = (transforms @ self.weights[:, block]).view(3, 4, *posed.shape[1:])
             parts.append(_applied(blended, posed).permute(1, 2, 0))
         return torch.cat(parts, 1)
+
+    def _skinned_alone(
+        self, transforms: Float[Tensor, "_rows j"], *coefficients: Float[Tensor, "1 _k"]
+    ) -> Float[Tensor, "1 v 3"]:
+        """One head by the coefficients that are not 0, in operations too small to be shared.
+
+        A slider's head takes a millisecond so; on a busy machine, waiting for the other threads of
+        a matrix product takes twenty.
+        """
+        posed = self.template[:, 0].clone()
+        for weights, directions in zip(coefficients, self._directions(), strict=True):
+            for k, weight in enumerate(weights[0].tolist()):
+                if weight:
+                    posed.add_(directions[:, k], alpha=weight)
+        columns = transforms.view(3, 4, -1)
+        blended = [torch.zeros_like(posed) for _ in range(4)]
+        for j, shares in enumerate(self.weights):
+            for column, sum_m in enumerate(blended):
+                sum_m.addcmul_(columns[:, column, j, None], shares)
+        moved = blended[3]
+        for axis in range(3):
+            moved.addcmul_(blended[axis], posed[axis])
+        return moved.T.contiguous()[None]
 
     def _directions(self) -> tuple[Float[Tensor, "3 s v"], ...]:
         return self.shape_directions, self.expression_directions, self.pose_directions

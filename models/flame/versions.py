@@ -25,21 +25,30 @@ def version_mismatch(
 
     made_for: one of VERSIONS; None where nobody knows. pose_rad: a rotation vector per joint.
     """
+    if pose_rad is not None and len(pose_rad) != 3 * len(assets.joint_names):
+        joints = f"The pose has {len(pose_rad)} numbers, {_the(assets.name)} needs "
+        return f"{_of_versions(made_for, assets)} {joints}{3 * len(assets.joint_names)}.".strip()
+    return f"{_of_versions(made_for, assets)} {_of_jaw(assets, pose_rad)}".strip()
+
+
+def _of_versions(made_for: str | None, assets: FlameAssets) -> str:
     versions = {made_for, assets.name}
-    if len(versions & set(VERSIONS)) == 2:
-        what = f"The parameters are of {_the(made_for)}, the model is {_the(assets.name)}: "
-        if versions == {"FLAME 2023", _NO_JAW}:
-            return (
-                f"{what}{_NO_JAW} opens the mouth by its expressions and FLAME 2023 by the jaw "
-                "joint, so the face is another one."
-            )
-        return f"{what}identity and expression mean other things there, so the face is another one."
-    j = len(assets.joint_names)
-    if pose_rad is not None and len(pose_rad) != 3 * j:
-        return f"The pose has {len(pose_rad)} numbers, {_the(assets.name)} needs {3 * j}."
+    if len(versions & set(VERSIONS)) < 2:
+        return ""
+    what = f"The parameters are of {_the(made_for)}, the model is {_the(assets.name)}: "
+    if versions == {"FLAME 2023", _NO_JAW}:
+        return (
+            f"{what}{_NO_JAW} opens the mouth by its expressions and FLAME 2023 by the jaw "
+            "joint, so the face is another one."
+        )
+    return f"{what}identity and expression mean other things there, so the face is another one."
+
+
+def _of_jaw(assets: FlameAssets, pose_rad: Float[np.ndarray, "p"] | None) -> str:
     if pose_rad is None or assets.has_jaw or "jaw" not in assets.joint_names:
         return ""
-    jaw_deg = np.degrees(np.linalg.norm(pose_rad.reshape(j, 3)[assets.joint_names.index("jaw")]))
+    jaw_rad = pose_rad.reshape(-1, 3)[assets.joint_names.index("jaw")]
+    jaw_deg = np.degrees(np.linalg.norm(jaw_rad))
     if jaw_deg < _JAW_DEG:
         return ""
     return (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from playwright.sync_api import Page
+
+from models.flame.assets import FLAME_JOINTS, FlameAssets, open_head_assets, write_flame_npz
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -22,6 +25,8 @@ SLIDE = """([name, value]) => {
 MOVES = "document.querySelector('#flame-stage [data-moves], #flame-stage[data-moves]').dataset"
 JAW_OPEN = "expression-24"
 VERTICES = 4834
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+MICA, ASTRONAUT = ASSETS / "samples" / "mica" / "OPENHEAD_A", ASSETS / "examples" / "astronaut.jpg"
 
 
 def _open(page: Page) -> None:
@@ -132,6 +137,105 @@ def test_a_registration_is_fitted_compared_and_bad_files_say_why(
     page.set_input_files("#flame-files input[type=file]", bad)
     page.wait_for_selector("#flame-note .notice")
     assert "broken.npz is no .npz file" in page.inner_text("#flame-note")
+
+
+COUNT = """() => {
+  const fetched = window.fetch;
+  window.asked = 0;
+  window.fetch = (...given) => { window.asked += String(given[0]).includes('/mesh'); return fetched(...given); };
+}"""  # noqa: E501
+DRAG = """([name, values]) => {
+  const input = document.querySelector(`input[data-slider="${name}"]`);
+  for (const value of values) { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }
+}"""  # noqa: E501
+RELEASE = """name => document.querySelector(`input[data-slider="${name}"]`)
+  .dispatchEvent(new Event('change', { bubbles: true }))"""
+CAMERA = "JSON.stringify(window.trgFlame.camera())"
+
+
+def test_a_drag_asks_the_server_once_and_keeps_the_view(page: Page) -> None:
+    _open(page)
+    page.focus(".flame-canvas")
+    for key in ("ArrowRight", "ArrowUp", "+"):
+        page.keyboard.press(key)
+    turned = page.evaluate(CAMERA)
+    _slide(page, "pose_rad-4", 20)
+    assert page.evaluate(CAMERA) == turned, "the view stays while sliders move"
+    first = _after(page, page.evaluate, DRAG, [JAW_OPEN, [0.3]])
+    moves = int(page.evaluate(f"{MOVES}.moves"))
+    page.evaluate(COUNT)
+    page.evaluate(DRAG, [JAW_OPEN, [0.4, 0.5, 0.9]])
+    page.wait_for_function(f"before => Number({MOVES}.moves) >= before + 1", arg=moves)
+    assert page.evaluate("window.asked") == 0, "what lies on a straight line is not asked for"
+    dragged = _vertices(page)
+    assert np.abs(dragged - first).max() > 0.005
+    page.evaluate(RELEASE, JAW_OPEN)
+    page.wait_for_function("() => window.asked === 1")
+    page.wait_for_timeout(300)
+    exact = _vertices(page)
+    assert not np.array_equal(exact, dragged) and np.abs(exact - dragged).max() < 1e-6
+    assert page.evaluate(CAMERA) == turned
+
+
+def test_mica_files_say_their_values_and_for_which_flame_they_are(
+    page: Page, tmp_path: Path
+) -> None:
+    write_flame_npz(tmp_path / "flame2023_no_jaw.npz", _as_flame("FLAME 2023 no jaw"))
+    npz = tmp_path / "subject.npz"
+    pose = np.linspace(-0.1, 0.1, 15)
+    np.savez(npz, pose=pose, betas=np.r_[[1.5, -0.25], np.zeros(398)])
+    _open(page)
+    _after(page, page.set_input_files, "#flame-files input[type=file]", npz)
+    note = page.inner_text("#flame-note .notice")
+    assert "The parameters are of FLAME 2020, the model is the open head" in note
+    snippet = page.inner_text("#flame-snippet")
+    assert "np.load('subject.npz', allow_pickle=True)" in snippet and "torch.cat(" in snippet
+    assert "1.5, -0.25, 0, 0" in snippet and "-0.1, -0.0857143" in snippet
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#flame-snippet >> text=Copy values")
+    copied: dict[str, list[float]] = {}
+    exec(page.evaluate("navigator.clipboard.readText()"), copied)
+    assert copied["shape_params"][:2] == [1.5, -0.25] and len(copied["expression_params"]) == 100
+    assert np.allclose(copied["pose_params"], np.r_[pose[:3], pose[6:9]], atol=1e-6)
+
+    _give(page, tmp_path / "flame2023_no_jaw.npz")
+    page.wait_for_function("() => document.querySelector('.flame-name').innerText.includes('2023')")
+    _give(page, npz)
+    page.wait_for_selector("#flame-note .notice >> text=FLAME 2023 no jaw")
+    note = page.inner_text("#flame-note .notice")
+    assert "of FLAME 2020" in note and "turn the jaw by" in note
+
+
+def _give(page: Page, path: Path) -> None:
+    page.click("#flame-files button[aria-label=Clear], #flame-files button[aria-label=Remove]")
+    page.set_input_files("#flame-files input[type=file]", path)
+
+
+def _as_flame(name: str) -> FlameAssets:
+    """The open head as a FLAME file may have it."""
+    return replace(
+        open_head_assets(), name=name, is_open_head=False, joint_names=FLAME_JOINTS,
+        expression_names=(), masks={}, landmarks=None,
+    )  # fmt: skip
+
+
+def test_a_folder_of_mica_and_a_photo_are_opened_and_the_glb_is_seen(page: Page) -> None:
+    _open(page)
+    mean = _vertices(page)
+    page.fill("#local-path-flame textarea, #local-path-flame input", str(MICA))
+    first = _after(page, page.click, "#flame-open")
+    page.wait_for_selector("#flame-snippet >> text=A001_neutral.npz")
+    assert page.locator("#flame-note .notice").count() == 0, "the samples are of the open head"
+    page.click("#flame-fit input")
+    second = _after(page, page.click, "role=option >> nth=1")
+    assert np.abs(first - mean).max() > 1e-3 and np.abs(first - second).max() > 1e-3
+    page.wait_for_selector("#flame-other >> text=Registration")
+
+    page.set_input_files("#flame-files input[type=file]", ASTRONAUT)
+    page.wait_for_selector("#flame-note >> text=astronaut.jpg")
+    assert "fitted to the landmarks" in page.inner_text("#flame-note")
+    page.click("#flame-see-glb")
+    page.wait_for_selector("#flame-glb canvas", state="visible")
 
 
 def test_an_animation_plays_and_paths_are_closed_on_public_pages(

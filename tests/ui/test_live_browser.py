@@ -153,10 +153,9 @@ def test_switches_and_zero_act_while_it_runs(open_live_page: Callable[[], Page])
     page = open_live_page()
     _start(page)
     _wait_for_frames(page, 10)
-    kinds = "() => window.lastAnswer.draw.shapes.map(shape => shape.kind)"
-    assert "triangles" not in page.evaluate(kinds)
+    assert page.evaluate("window.lastAnswer.patch") is None
     page.get_by_label("Shaded").check()
-    page.wait_for_function("() => window.lastAnswer.draw.shapes.some(s => s.kind === 'triangles')")
+    page.wait_for_function("() => window.lastAnswer.patch")
 
     assert abs(page.evaluate("window.lastAnswer.faces[0].z_mm")) > 300
     page.click(".live-zero")
@@ -167,3 +166,70 @@ def test_switches_and_zero_act_while_it_runs(open_live_page: Callable[[], Page])
 
     page.get_by_role("tab", name="Image").click()
     page.wait_for_function("() => window.tracks[0].readyState === 'ended'")
+
+
+COVERED = """(mirrored) => new Promise((done) => {
+  const live = document.querySelector('.live'), canvas = live.querySelector('.live-canvas');
+  const toBlob = HTMLCanvasElement.prototype.toBlob, taken = new Map();
+  let number = window.framesSent;
+  HTMLCanvasElement.prototype.toBlob = function (then, ...more) {
+    taken.set(this, this.getContext('2d').getImageData(0, 0, this.width, this.height));
+    return toBlob.call(this, then, ...more);
+  };
+  const draw = CanvasRenderingContext2D.prototype.drawImage;
+  let frame = null;
+  CanvasRenderingContext2D.prototype.drawImage = function (picture, ...more) {
+    if (this.canvas === canvas && taken.has(picture)) frame = taken.get(picture);
+    return draw.call(this, picture, ...more);
+  };
+  new MutationObserver((_, watch) => {
+    const patch = window.lastAnswer.patch;
+    if (!frame || !patch) return;
+    watch.disconnect();
+    HTMLCanvasElement.prototype.toBlob = toBlob;
+    CanvasRenderingContext2D.prototype.drawImage = draw;
+    const { width, height } = canvas, shown = canvas.getContext('2d').getImageData(0, 0, width, height);
+    const changed = [];
+    for (let y = 0; y < height; y += 4) for (let x = 0; x < width; x += 4) {
+      const i = 4 * (y * width + (mirrored ? width - 1 - x : x)), j = 4 * (y * width + x);
+      const off = Math.max(...[0, 1, 2].map((k) => Math.abs(frame.data[j + k] - shown.data[i + k])));
+      if (off > 12) changed.push(x, y);
+    }
+    const face = window.lastAnswer.draw.shapes.find((one) => one.kind === 'segments' && one.points.length === 16);
+    const size = new Image();
+    size.onload = () => done({ changed, box: [patch.x, patch.y, patch.x + size.width, patch.y + size.height],
+      face: face.points.map((value) => value / window.lastAnswer.draw.scale) });
+    size.src = 'data:image/jpeg;base64,' + patch.jpeg;
+  }).observe(live, { attributes: true, attributeFilter: ['data-frames'] });
+})"""  # noqa: E501
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_full_head_covers_the_face_and_nothing_else(
+    open_live_page: Callable[[], Page],
+) -> None:
+    page = open_live_page()
+    page.get_by_label("Full head").check()
+    _start(page)
+    for layer in ("Axes", "Landmarks"):
+        page.get_by_label(layer, exact=True).set_checked(False)
+    page.wait_for_function("() => window.lastAnswer?.patch")
+    _wait_for_frames(page, 20)
+    for mirrored in (False, True):
+        page.set_checked(".live-mirror", mirrored)
+        seen = page.evaluate(COVERED, mirrored)
+        left, top, right, bottom = seen["box"]
+        x, y = np.array(seen["changed"]).reshape(-1, 2).T
+        corners = np.array(seen["face"]).reshape(-1, 2)
+        low, high = corners.min(0), corners.max(0)
+        assert left < low[0] < high[0] < right and top < low[1], "a head is larger than its face"
+        assert right - left < 3 * (high[0] - low[0])
+
+        middle = (low + high) / 2
+        in_face = (abs(x - middle[0]) < 60) & (abs(y - middle[1]) < 60)
+        covered = in_face.sum() / (30 * 30)
+        assert covered > 0.8, f"{covered:.2f} of the face has changed"
+        in_patch = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        assert (~in_patch).sum() < 400, "lines and the label alone are outside"
+    assert "open head, drawn by OpenCV" in page.inner_text(".live-note")

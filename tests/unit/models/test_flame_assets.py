@@ -215,6 +215,8 @@ def test_versions_are_told_apart() -> None:
     assert "by the jaw joint" in version_mismatch("FLAME 2023 no jaw", new)
     assert version_mismatch(None, no_jaw, still) == ""
     assert "turn the jaw by 20.0 deg" in version_mismatch(None, no_jaw, open_mouth)
+    both = version_mismatch(MICA_VERSION, no_jaw, open_mouth)
+    assert "of FLAME 2020, the model is FLAME 2023 no jaw" in both and "turn the jaw by" in both
     assert version_mismatch(None, open_head, open_mouth) == ""
     assert "12 numbers, FLAME 2020 needs 15" in version_mismatch(None, flame, np.zeros(12))
     unnamed = replace(flame, name="mine.pkl")

@@ -137,6 +137,19 @@ def test_fewer_coefficients_are_padded_and_more_refused() -> None:
         layer.landmarks_68_m(layer(whole).vertices_flame_m)
 
 
+def test_one_head_alone_is_as_in_a_batch() -> None:
+    layer = FlameLayer(with_landmarks(small_model()), torch.float64)
+    rng = np.random.default_rng(4)
+    inputs = [torch.tensor(rng.normal(size=(3, n))) for n in (S, E, 3 * J, 3)]
+    inputs[0][:, 2] = 0
+    whole = layer(*inputs)
+    for k in range(3):
+        with torch.inference_mode():
+            alone = layer(*(values[[k]] for values in inputs))
+        for name, value in vars(whole).items():
+            assert torch.allclose(getattr(alone, name)[0], value[k], atol=1e-13), name
+
+
 def test_blocks_of_vertices_are_one_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     assets = with_landmarks(small_model())
     layer, rng = FlameLayer(assets, torch.float64), np.random.default_rng(4)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.safe_pickle import NUMPY_ARRAYS, PLAIN, UnsafePickleError, read_pickle
+from models.safe_pickle import MAX_PICKLE_BYTES, NUMPY_ARRAYS, PLAIN, UnsafePickleError, read_pickle
 
 
 class RunsAProgram:
@@ -151,6 +152,39 @@ class FilledWith:
 def test_arrays_whose_content_does_not_fit_are_refused(tmp_path: Path, bad: object) -> None:
     with pytest.raises(UnsafePickleError, match="was not opened"):
         read_pickle(write(tmp_path / "a.pkl", bad), NUMPY_ARRAYS)
+
+
+def _many_arrays_of_one_text(size: int, count: int, python: int) -> bytes:
+    """`count` arrays, each filled with the same text of `size` bytes, which the file has once."""
+    length = size.to_bytes(4, "little")
+    text = b"T" + length + b"\x80" * size if python == 2 else b"B" + length + b"\x80" * size
+    head = b"\x80\x03" + text + b"q\x00" + b"cnumpy.core.multiarray\n_reconstruct\nq\x01"
+    head += b"cnumpy\nndarray\nq\x02cnumpy\ndtype\n" + b"X\x02\0\0\0u1\x85R"
+    head += b"(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbq\x03"
+    one = b"h\x01h\x02K\x00\x85C\x01b\x87R(K\x01J" + length + b"\x85h\x03\x89h\x00tb"
+    return head + b"](" + one * count + b"e."
+
+
+@pytest.mark.parametrize("python", [2, 3])
+def test_one_text_for_many_arrays_does_not_fill_the_memory(tmp_path: Path, python: int) -> None:
+    path, size = tmp_path / "a.pkl", 1 << 20
+    path.write_bytes(_many_arrays_of_one_text(size, 2, python))
+    both = read_pickle(path, NUMPY_ARRAYS, encoding="latin1")
+    assert [one.nbytes for one in both] == [size, size] and (both[1] == 0x80).all()
+    path.write_bytes(_many_arrays_of_one_text(size, 3000, python))
+    tracemalloc.start()
+    with pytest.raises(UnsafePickleError, match="arrays of more bytes than the file has"):
+        read_pickle(path, NUMPY_ARRAYS, encoding="latin1")
+    assert tracemalloc.get_traced_memory()[1] < 16 * size
+    tracemalloc.stop()
+
+
+def test_larger_files_are_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    with path.open("wb") as file:
+        file.truncate(MAX_PICKLE_BYTES + 1)
+    with pytest.raises(UnsafePickleError, match="larger than 512 MiB"):
+        read_pickle(path, NUMPY_ARRAYS)
 
 
 def test_outside_references_are_refused(tmp_path: Path) -> None:

@@ -147,15 +147,16 @@ def test_a_video_gives_parameters_and_arkits_csv(
     assert tuple(rows[0]) == HEADER and len(rows) == 14
     assert rows[3]["Timecode"] == "00:00:00:03.000" and rows[0]["BlendShapeCount"] == "61"
     assert float(rows[5]["MouthSmileLeft"]) > 0.2 and float(rows[5]["JawOpen"]) < 0.2
-    assert np.degrees(float(rows[5]["HeadYaw"])) == pytest.approx(-20.0, abs=3.0)
+    assert np.degrees(float(rows[5]["HeadYaw"])) == pytest.approx(20.0, abs=3.0)
 
 
 def test_the_csv_has_live_links_columns(tmp_path: Path) -> None:
     assert len(HEADER) == 63 and len(set(HEADER)) == 63
     names = [name[0].lower() + name[1:] for name in ARKIT_COLUMNS]
     assert set(names) == set(open_head_assets().expression_names)
-    turns = np.stack([about_x(-10.0) @ about_y(20.0) @ about_z(5.0), about_y(8.0), about_y(-8.0)])
+    turns = np.stack([about_z(5.0) @ about_y(20.0) @ about_x(-10.0), about_y(8.0), about_y(-8.0)])
     weights = np.linspace(0, 1, 52)
+    weights[:14] = 0
     path = write_live_link_csv(
         tmp_path / "a.csv", [FaceMoment(0.5, weights[::-1], turns)], names[::-1], 60.0
     )
@@ -164,10 +165,25 @@ def test_the_csv_has_live_links_columns(tmp_path: Path) -> None:
     assert tuple(header) == HEADER and row[0] == "00:00:00:30.000"
     values = np.array(row[2:], float)
     np.testing.assert_allclose(values[:52], weights, atol=1e-8)
-    np.testing.assert_allclose(np.degrees(values[52:55]), [20.0, -10.0, 5.0], atol=1e-5)
-    np.testing.assert_allclose(np.degrees(values[[55, 58]]), [8.0, -8.0], atol=1e-5)
+    np.testing.assert_allclose(np.degrees(values[52:55]), [-20.0, -10.0, -5.0], atol=1e-5)
+    np.testing.assert_allclose(np.degrees(values[[55, 58]]), [-8.0, 8.0], atol=1e-5)
     with pytest.raises(LiveLinkError, match="no expression"):
         write_live_link_csv(tmp_path / "b.csv", [], names[1:], 60.0)
+
+
+def test_eye_columns_of_the_csv_as_the_app_records_them(tmp_path: Path) -> None:
+    """A person who looks up and to the own left; numbers of the size that recordings have."""
+    weights = dict.fromkeys(ARKIT_COLUMNS, 0.0)
+    weights |= {"EyeLookOutLeft": 0.37, "EyeLookInRight": 0.47}
+    weights |= {"EyeLookUpLeft": 0.374, "EyeLookUpRight": 0.369}
+    moment = FaceMoment(0.0, np.array(list(weights.values())), np.stack([np.eye(3)] * 3))
+    path = write_live_link_csv(tmp_path / "a.csv", [moment], list(weights), 60.0)
+    with path.open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["LeftEyeYaw"]) == pytest.approx(-0.22, abs=0.01)
+    assert float(row["RightEyeYaw"]) == pytest.approx(-0.28, abs=0.01)
+    for side in ("Left", "Right"):
+        assert float(row[f"{side}EyePitch"]) == pytest.approx(-0.167, abs=0.005)
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,36 @@ def test_indexes_and_flags_lie_in_the_home_folder_or_where_it_says(tmp_path: Pat
     assert AppConfig.from_environment({}).data_dir == Path.home() / ".trg-studio"
     assert AppConfig.from_environment({"TRG_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
     assert AppConfig().data_dir == Path.home() / ".trg-studio"
+
+
+def test_runs_lie_beside_the_data_or_where_it_says(tmp_path: Path) -> None:
+    assert AppConfig.from_environment({}).runs_dir == AppConfig().runs_dir
+    assert AppConfig.from_environment({"TRG_DATA_DIR": str(tmp_path)}).runs_dir == tmp_path / "runs"
+    there = AppConfig.from_environment({"TRG_RUNS_DIR": str(tmp_path)})
+    assert there.runs_dir == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("environment", "may"),
+    [
+        ({}, True),
+        ({"GRADIO_SERVER_NAME": "0.0.0.0"}, False),
+        ({"GRADIO_SERVER_NAME": "0.0.0.0", "TRG_AUTH": "me:se:cret"}, True),
+        ({"GRADIO_SHARE": "1"}, False),
+        ({"GRADIO_SHARE": "1", "TRG_AUTH": "me:secret"}, True),
+        ({"SPACE_ID": "x/y"}, False),
+        ({"SPACE_ID": "x/y", "TRG_AUTH": "me:secret"}, False),
+    ],
+)
+def test_processes_are_started_only_for_those_who_may(
+    environment: dict[str, str], may: bool
+) -> None:
+    assert AppConfig.from_environment(environment).training_allowed == may
+
+
+def test_a_login_is_a_name_and_a_password_and_is_not_shown() -> None:
+    config = AppConfig.from_environment({"TRG_AUTH": "me:se:cret"})
+    assert config.login == ("me", "se:cret") and "cret" not in repr(config)
+    for text in ("me", "me:", ":secret"):
+        with pytest.raises(ConfigError, match="NAME:PASSWORD"):
+            AppConfig.from_environment({"TRG_AUTH": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -132,6 +133,25 @@ def test_settings_and_zero_act_on_the_next_frame(client: TestClient, frame: byte
         socket.send_text(settings(horizontal_fov_deg=1000))
         assert "field of view" in socket.receive_json()["message"]
         assert _ask(socket, 4, frame)["type"] == "frame"
+
+
+@pytest.mark.parametrize("mesh", ["shaded", "head"])
+def test_meshes_come_as_a_part_of_the_frame(client: TestClient, frame: bytes, mesh: str) -> None:
+    with _connected(client) as socket:
+        assert _ask(socket, 0, frame)["patch"] is None
+        options = {"mesh": mesh, "layers": []}
+        socket.send_text(json.dumps({"type": "settings", "settings": options}))
+        for number in range(1, 4):
+            answer = _ask(socket, number, frame)
+        assert {shape["kind"] for shape in answer["draw"]["shapes"]} == {"label"}
+        patch = answer["patch"]
+        part = decode_jpeg(base64.b64decode(patch["jpeg"])).astype(int)
+        height, width = part.shape[:2]
+        assert 0 <= patch["x"] < 640 - width and 0 <= patch["y"] <= 480 - height
+        changed = np.abs(part - 120).max(2) > 12
+        assert 0.2 < changed.mean() < 0.9 and changed[:, [1, -2]].mean() < 0.2
+        assert "drawn by OpenCV" in answer["mesh_note"]
+        assert ("open head" in answer["mesh_note"]) == (mesh == "head")
 
 
 def test_bad_frames_are_answered_and_survived(client: TestClient, frame: bytes) -> None:

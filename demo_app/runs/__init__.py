@@ -1,0 +1,1 @@
+"""Training runs as folders: listing, starting, watching, stopping them. Knows no page."""
