@@ -3,8 +3,8 @@
 The recipe trg on files of ARKitFace's layout (800 px, as much detail as a camera's), its own
 augmentation, network, loss and optimiser. Three speeds: batches alone; steps alone, with one batch
 again and again; and training, where each step waits for its batch and the processes that make
-batches take their share of the processor. Steps and training take turns, in the same process; the
-first steps of a turn of training, in which more batches are made than used, are not counted.
+batches take their share of the processor: one batch is made for each that is used. Steps and
+training take turns, in the same process.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from models.training.predictions import network_inputs
 from models.trg.batch import PoseBatch
 from viewer.datasets.training_parts import BOTH
 
-BATCH, ROUNDS, STEPS = 16, 4, 6
-LOADER_BATCHES, FILLING_STEPS = 12, 2
+BATCH, ROUNDS, STEPS = 16, 6, 5
+LOADER_BATCHES, FILLING_STEPS = 12, 3
 
 
 @dataclass
@@ -114,12 +114,13 @@ def _measured(config: RunConfig, setup: RunSetup, rounds: int, steps: int) -> di
     same = next(source)
     loader.add(LOADER_BATCHES * size, lambda: list(source))
     step(same)
-    for number in range(rounds):
-        source = setup.data.batches(number * 1000, number * 1000 + 1000)
-        _train(step, source, FILLING_STEPS)
-        trained.add(steps * size, lambda s=source: _train(step, s, steps))
-        source.close()
+    source = setup.data.batches(0, (rounds + 1) * (steps + FILLING_STEPS))
+    _train(step, source, FILLING_STEPS)
+    for _ in range(rounds):
+        trained.add(steps * size, lambda: _train(step, source, steps))
+        step(same)  # the last batch is made up for meanwhile, then nothing is made
         alone.add(steps * size, lambda: [step(same) for _ in range(steps)])
+    source.close()
     return {
         "loader_samples_per_s": round(loader.rate, 1),
         "step_samples_per_s": round(alone.rate, 2),
