@@ -3,7 +3,7 @@
 const CHART_TITLES = {
   'train/loss_total': 'Loss', 'train/lr': 'Learning rate', 'train/images_per_s': 'Samples per second', 'train/waiting_share': 'Share of time waiting for data',
   'train/skipped_steps': 'Skipped steps', 'validation/geodesic_mean_deg': 'Rotation error, validation (°)',
-  'system/cpu_load': 'Processor load', 'system/ram_used_mb': 'Memory of the machine (MB)', 'system/process_ram_mb': 'Memory of the run (MB)',
+  'system/cpu_busy': 'Processor (share in use)', 'system/ram_used_mb': 'Memory of the machine (MB)', 'system/process_ram_mb': 'Memory of the run (MB)',
   'system/gpu_used_mb': 'GPU memory (MB)', 'system/gpu_process_mb': 'GPU memory of the run (MB)',
 };
 const FIRST_CHARTS = ['train/loss_total', 'validation/geodesic_mean_deg', 'train/lr', 'train/images_per_s'];

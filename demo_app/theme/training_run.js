@@ -105,7 +105,7 @@ class RunPage {
     const tiles = [
       ['Loss', numberText(train.loss_total)], ['Rotation error', validation.geodesic_mean_deg == null ? '–' : `${validation.geodesic_mean_deg.toFixed(2)}°`],
       ['Learning rate', numberText(train.lr, 3)], ['Samples / s', numberText(train.images_per_s, 3)], ['Time left', timeText(run.left_s)],
-      ['Processor', system.cpu_load == null ? '–' : `${Math.round(system.cpu_load * 100)} %`, 'Load of the last minute for each processor'],
+      ['Processor', system.cpu_busy == null ? '–' : `${Math.round(system.cpu_busy * 100)} %`, 'Share of the time of all processors that is in use, by whomever'],
       ['Memory', system.ram_used_mb == null ? '–' : gb(system.ram_used_mb), system.ram_total_mb ? `of ${gb(system.ram_total_mb)}; the run itself ${gb(system.process_ram_mb)}` : ''],
       ...(system.gpu_total_mb ? [['GPU memory', gb(system.gpu_used_mb), `of ${gb(system.gpu_total_mb)}`]] : []),
     ];

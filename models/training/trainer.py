@@ -32,7 +32,7 @@ from models.training.checkpoints import (
 from models.training.config import TrainConfig
 from models.training.engine import Engine, build_accelerator, parts_of_batch
 from models.training.initialisation import freeze_stem
-from models.training.machine import machine_numbers
+from models.training.machine import MachineWatch
 from models.training.objective import MiniObjective, Objective
 from models.training.optimisation import (
     GradientClip,
@@ -144,6 +144,7 @@ class _Run:
         callbacks: Callbacks,
     ) -> None:
         self.config, self.folder, self.engine = config, folder, engine
+        self._machine = MachineWatch(engine.device)
         self.objective, self.callbacks = objective, callbacks
         self.say: Say = say if engine.is_main else lambda _: None
         torch.manual_seed(config.seed + engine.rank)
@@ -321,7 +322,7 @@ class _Run:
         numbers = {"lr": self.optimizer.param_groups[0]["lr"], "skipped_steps": self.skipped}
         self._record("train", numbers | means)
         if self.engine.is_main:
-            append_record(self.folder, "system", self.step, machine_numbers(self.engine.device))
+            append_record(self.folder, "system", self.step, self._machine.numbers())
         self.meter = Meter(self.objective.part_names, self.config.batch_size)
 
     def _validate(self) -> bool:

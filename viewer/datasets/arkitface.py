@@ -145,6 +145,12 @@ class ArkitFace:
         row = row_of_key(key)
         return self._sample(row, self._labels(row))
 
+    def read_with_mesh(self, key: str) -> tuple[Sample, Float[Array, "v 3"]]:
+        """One sample, and its vertices in the head's axes, metres. Raises: DatasetError."""
+        row = row_of_key(key)
+        labels = self._labels(row)
+        return self._sample(row, labels), labels.vertices_head_m
+
     def detail(self, key: str) -> SampleDetail:
         """One sample with its mesh and fields. Raises: DatasetError."""
         row = row_of_key(key)

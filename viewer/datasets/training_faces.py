@@ -92,16 +92,14 @@ class ArkitFaces:
 
     def face(self, number: int) -> TrainingFace:
         """The data set's axes are TRG's own, of which `head` is turned a little."""
-        detail = self.dataset.detail(self.keys[number])
-        sample, R_head_from_arkit = detail.sample, T_HEAD_FROM_TRG[:3, :3]
-        R, t_m = sample.R_cam_from_head, sample.t_cam_from_head_mm / 1000.0
-        vertices_arkit_m = (detail.meshes[0].vertices_m - t_m) @ R
+        sample, vertices_arkit_m = self.dataset.read_with_mesh(self.keys[number])
+        R, R_head_from_arkit = sample.R_cam_from_head, T_HEAD_FROM_TRG[:3, :3]
         return TrainingFace(
             name=f"arkitface/{sample.key}",
             picture=sample.image,
             camera=sample.camera,
             R_cam_from_head=R @ R_head_from_arkit.T,
-            t_cam_from_head_m=t_m,
+            t_cam_from_head_m=sample.t_cam_from_head_mm / 1000.0,
             vertices_head_m=vertices_arkit_m @ R_head_from_arkit.T,
             landmarks_68_px=sample.landmarks_68_px,
             box_points_px=_corners(sample.box_xyxy_px),
