@@ -23,11 +23,15 @@ MAX_BYTES = 10_000
 
 @dataclass(frozen=True)
 class Launch:
-    """The process that was started in a folder. time_s: unix seconds, just before it was."""
+    """The process that was started in a folder. time_s: unix seconds, just before it was.
+
+    output_bytes: where its words begin in output.log; those of processes before it stay there.
+    """
 
     pid: int
     process_start: float
     time_s: float
+    output_bytes: int = 0
 
     @property
     def is_alive(self) -> bool:
@@ -47,10 +51,11 @@ def start(
     time_s = time.time()
     try:
         with (folder / OUTPUT_FILE).open("ab") as output:
+            output_bytes = output.tell()
             process = subprocess.Popen(
                 list(command),
                 cwd=where,
-                env=dict(environment),
+                env={**environment, "PYTHONFAULTHANDLER": "1"},  # a crash says so in its output
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -58,7 +63,7 @@ def start(
             )
     except OSError as error:
         raise RunError(f"The run could not be started ({error.strerror}).") from error
-    launch = Launch(process.pid, process_start(process.pid) or 0.0, time_s)
+    launch = Launch(process.pid, process_start(process.pid) or 0.0, time_s, output_bytes)
     _write_json(folder / LAUNCH_FILE, asdict(launch))
     threading.Thread(target=_reap, args=(process, folder), name="reap", daemon=True).start()
     return launch
@@ -75,7 +80,12 @@ def read_launch(folder: Path) -> Launch | None:
     """None where nothing was started from here."""
     values = _read_json(folder / LAUNCH_FILE)
     try:
-        return Launch(int(values["pid"]), float(values["process_start"]), float(values["time_s"]))
+        return Launch(
+            int(values["pid"]),
+            float(values["process_start"]),
+            float(values["time_s"]),
+            int(values.get("output_bytes", 0)),
+        )
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -87,10 +97,9 @@ def exit_code(folder: Path) -> int | None:
     return code["code"] if same and isinstance(code.get("code"), int) else None
 
 
-def was_killed(folder: Path) -> bool:
-    """By `kill`, or by a signal that nobody asks for politely."""
-    code = exit_code(folder)
-    return (folder / KILLED_FILE).is_file() or (code is not None and code < 0)
+def was_killed_here(folder: Path) -> bool:
+    """By `kill`."""
+    return (folder / KILLED_FILE).is_file()
 
 
 def ask_to_stop(folder: Path) -> None:

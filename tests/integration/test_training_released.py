@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from demo_app.cli import main
+from demo_app.runs.exports import export_file
 from models.training.checkpoints import checkpoint_paths
 from models.training.initialisation import read_face_basis
 from models.trg.checkpoints import read_state_dict
@@ -65,6 +67,12 @@ def test_trg_trains_from_a_backbone_and_is_loaded_as_released(folders: Path) -> 
     mean = read_face_basis(out / "face_basis.npz").mean_vertices_m
     assert mean.shape == (N_VERTICES, 3) and 0.1 < np.ptp(mean, 0).max() < 0.4
     assert np.allclose(state["regressor.0.init_face"][0].numpy(), mean, atol=1e-6)
+
+    with zipfile.ZipFile(export_file(out, 2, "released")) as archive:
+        inside = "checkpoint/trg_240717/checkpoint-30/state_dict.bin"
+        archive.extract(inside, folders / "unpacked")
+    unpacked = read_state_dict(folders / "unpacked" / inside)
+    assert all(value.equal(state[name]) for name, value in unpacked.items())
 
     again = folders / "again"
     (checkpoint,) = checkpoint_paths(out / "checkpoints")

@@ -71,7 +71,7 @@ def test_a_pid_that_was_given_away_is_left_alone(
     other = replace(_state(sleeper.pid), process_start=1.0)
     write_state(tmp_path, other)
     status = read_status(tmp_path)
-    assert (status.kind, status.step, status.goes_on) == ("crashed", 7, False)
+    assert (status.kind, status.step, status.goes_on) == ("killed", 7, False)
     for act in (ask_to_stop, kill):
         with pytest.raises(RunError, match="does not go on"):
             act(tmp_path)
@@ -90,7 +90,31 @@ def test_stop_leaves_a_file_and_a_signal(tmp_path: Path, sleeper: subprocess.Pop
     ask_to_stop(tmp_path)
     assert (tmp_path / "STOP").exists()
     assert sleeper.wait(10) == -signal.SIGTERM
-    assert read_status(tmp_path).kind == "crashed", "gone without a word"
+    status = read_status(tmp_path)
+    assert status.kind == "killed" and "without a word" in status.message
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "crashed", "last words"),
+        ("import os; os.kill(os.getpid(), 9)", "killed", "without a word"),
+    ],
+)
+@pytest.mark.parametrize("end_was_seen", [True, False])
+def test_a_crash_is_told_from_a_kill_even_after_a_restart(
+    code: str, kind: str, said: str, end_was_seen: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "output.log").write_text("Fatal Python error: of an earlier process\n")
+    launch = start(tmp_path, [sys.executable, "-c", code], tmp_path, os.environ)
+    _wait_for(lambda: exit_code(tmp_path) is not None)
+    if not end_was_seen:  # as for a program that was not there when the run ended
+        (tmp_path / "exit.json").unlink()
+    for spoke in (False, True):
+        if spoke:
+            write_state(tmp_path, RunState("running", launch.pid, launch.process_start, 7, 20))
+        status = read_status(tmp_path)
+        assert (status.kind, said in status.message) == (kind, True)
 
 
 def test_an_end_by_its_own_word_is_believed(tmp_path: Path) -> None:
