@@ -12,6 +12,9 @@ from pathlib import Path
 # wait for each other made one frame take seconds instead of 30 ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+RECORDED_RUNS = Path(__file__).resolve().parent.parent / "assets" / "runs"
+"""Trainings that the program brings along, to be looked at."""
+
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -105,11 +108,16 @@ class AppConfig:
             cache_dir=(Path(cache) if cache else Path(tempfile.gettempdir()) / "gradio").resolve(),
             data_dir=data_dir,
             flame_dir=Path(flame).expanduser().resolve() if flame else data_dir / "flame",
-            runs_dir=Path(runs).expanduser().resolve() if runs else data_dir / "runs",
+            runs_dir=Path(runs).expanduser().resolve() if runs else _runs_dir(env, data_dir),
             login=login_of(env.get("TRG_AUTH", "")),
             max_live_connections=_whole_number(env, "TRG_MAX_LIVE", 1, 64)
             or cls.max_live_connections,
         )
+
+
+def _runs_dir(env: Mapping[str, str], data_dir: Path) -> Path:
+    """A Space can start no run, so it shows the recorded ones."""
+    return RECORDED_RUNS if env.get("SPACE_ID") else data_dir / "runs"
 
 
 def login_of(text: str) -> tuple[str, str] | None:

@@ -101,7 +101,7 @@ def run_view(services: Services, desk: TrainingDesk, name: str, private: bool) -
         "step": max(status.step, min(trained, status.steps)),
         "steps": status.steps,
         "message": message,
-        "since_s": status.since_s,
+        "since_s": _last_word_s(numbers) or status.since_s,
         "left_s": numbers.left_s(status.steps) if status.kind == "running" else None,
         "kill_in_s": _kill_in_s(folder, status),
         "facts": _facts(config, private),
@@ -114,6 +114,11 @@ def run_view(services: Services, desk: TrainingDesk, name: str, private: bool) -
         "config": _config_text(folder) if private else "",
         "log": last_lines(folder, LOG_LINES) if private else [],
     }
+
+
+def _last_word_s(numbers: RunMetrics) -> float:
+    """By the run's own clock, since a copied folder has other times; 0 where it said nothing."""
+    return max((record.get("time_s") or 0.0 for record in numbers.last.values()), default=0.0)
 
 
 def _facts(config: RunConfig | None, private: bool) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 
 from demo_app.run_state import is_alive, read_state
 
-pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.timeout(420)]
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRONAUT = ROOT / "assets" / "examples" / "astronaut.jpg"
@@ -127,7 +127,7 @@ def test_a_click_trains_and_survives_the_page_and_the_server(
 ) -> None:
     with _opened(browser, server) as page:
         _start_short_run(page)
-        page.wait_for_selector(f"{OPEN}[data-kind=running]")
+        page.wait_for_selector(f"{OPEN}[data-kind=running]", timeout=150_000)
         first = _wait_for_points(page, 2)
         page.reload()
         page.wait_for_selector(f'{OPEN}[data-run="first-try"][data-kind=running]')

@@ -18,7 +18,7 @@ from demo_app.actions.training_desk import desk_of
 from demo_app.actions.training_form import check_values, form_value
 from demo_app.actions.training_values import config_from_values, short_try, values_of
 from demo_app.actions.training_view import look
-from demo_app.config import AppConfig
+from demo_app.config import RECORDED_RUNS, AppConfig
 from demo_app.run_config import RECIPES, DataPart, RunConfigError, default_config
 from demo_app.run_state import RunState, write_state
 from demo_app.runs.fields import config_fields
@@ -217,6 +217,17 @@ def test_a_public_page_shows_runs_and_changes_nothing(
         assert str(SAMPLES.parent) not in text and str(tmp_path) not in text
         assert token not in text
         assert ("Space" if config.get("on_space") else "--auth") in shown["why"]
+
+
+def test_a_space_shows_the_recorded_run_with_its_curves(tmp_path: Path) -> None:
+    found = AppConfig.from_environment({"SPACE_ID": "a/b", "GRADIO_TEMP_DIR": str(tmp_path)})
+    shown = look(Services(found), {"run": "first-steps"})
+    run, curves = shown["run"], shown["curves"]["first-steps"]
+    assert (run["kind"], run["step"], run["steps"]) == ("finished", 400, 400)
+    recorded = (RECORDED_RUNS / "first-steps" / "metrics.jsonl").read_text().splitlines()
+    assert run["since_s"] == json.loads(recorded[-1])["time_s"]
+    steps = [json.loads(line)["step"] for line in recorded if '"kind": "train"' in line]
+    assert len(steps) == 80 and str(steps[-1]) in json.dumps(curves)
 
 
 def test_configurations_are_kept_and_taken(services: Services) -> None:

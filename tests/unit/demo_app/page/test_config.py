@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo_app.config import AppConfig, ConfigError
+from demo_app.config import RECORDED_RUNS, AppConfig, ConfigError
 
 
 def test_nothing_set_is_a_private_page() -> None:
@@ -55,6 +55,7 @@ def test_runs_lie_beside_the_data_or_where_it_says(tmp_path: Path) -> None:
     assert AppConfig.from_environment({"TRG_DATA_DIR": str(tmp_path)}).runs_dir == tmp_path / "runs"
     there = AppConfig.from_environment({"TRG_RUNS_DIR": str(tmp_path)})
     assert there.runs_dir == tmp_path
+    assert AppConfig.from_environment({"SPACE_ID": "a/b"}).runs_dir == RECORDED_RUNS
 
 
 @pytest.mark.parametrize(
