@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +30,11 @@ QUIET_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WEBGL_FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+WEBGL_FLAGS = (
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-gpu-compositing",
+)
 WEBCAM_FLAGS = (
     "--disable-gpu",
     "--use-fake-ui-for-media-stream",
@@ -101,7 +104,7 @@ def _started(folder: Path, **variables: str) -> Iterator[RunningApp]:
             time.sleep(0.3)
         yield running
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # workers of the tests pass on that they ignore SIGINT
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
