@@ -16,7 +16,7 @@ import torch
 
 from demo_app.run_config import FACEMESH, IMAGENET, RANDOM, DataPart, Recipe, RunConfig
 from models.training.config import TrainConfig
-from models.training.initialisation import freeze_stem
+from models.training.initialisation import freeze_all_but_heads, freeze_stem
 from models.training.predictions import network_inputs
 from models.trg.batch import PoseBatch
 from models.trg.config import TrgConfig
@@ -134,7 +134,8 @@ def measured_crops_per_s(config: RunConfig, seconds: float = 5.0, batch_size: in
     while steps < 1 or time.perf_counter() - started < seconds:
         with torch.autocast(device.type, dtype, train.precision != "fp32"):
             last = network(*inputs)[-1]
-        (last.vertices_cam_m.float().mean() + last.pose9.float().mean()).backward()
+        parts = (last.vertices_cam_m, last.pose9, last.presence_logit, last.t_sigma_m)
+        sum(part.float().mean() for part in parts if part is not None).backward()
         optimizer.zero_grad()
         if cuda:
             torch.cuda.synchronize()
@@ -149,6 +150,8 @@ def _probe_network(config: RunConfig, device: torch.device) -> Trg:
         network = Trg(kind, np.arange(kind.n_samples))
     if config.train.freeze_stem:
         freeze_stem(network)
+    if config.train.heads_only:
+        freeze_all_but_heads(network)
     return network.to(device, memory_format=torch.channels_last).train()
 
 
@@ -236,6 +239,8 @@ def _train_problems(config: RunConfig) -> list[str]:
         problems.append(f"A batch of {train.batch_size} cannot be cut into {parts} parts.")
     if config.recipe != "trg-mini" and train.freeze_stem:
         problems.append("freeze_stem is for the FaceMesh backbone of trg-mini.")
+    if config.recipe != "trg-mini" and train.heads_only:
+        problems.append("heads_only is for trg-mini: the released TRG has no such heads.")
     return problems
 
 

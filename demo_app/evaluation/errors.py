@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,10 +173,12 @@ def bins_of(true: Poses) -> dict[str, Bool[Array, "n"]]:
     return rows
 
 
-def binned_figures(found: Poses, true: Poses) -> dict[str, PoseFigures]:
-    """One summary for each bin."""
-    errors = pose_errors(found, true)
-    return {name: pose_figures(errors.at(chosen)) for name, chosen in bins_of(true).items()}
+def binned_figures(
+    found: Poses, true: Poses, more: Mapping[str, Bool[Array, "n"]] | None = None
+) -> dict[str, PoseFigures]:
+    """One summary for each bin, those of `bins_of` and more."""
+    errors, bins = pose_errors(found, true), bins_of(true) | dict(more or {})
+    return {name: pose_figures(errors.at(chosen)) for name, chosen in bins.items()}
 
 
 def mean(values: Array | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from demo_app.evaluation.calibration import (
     CoverageFigures,
@@ -15,7 +15,7 @@ from demo_app.evaluation.calibration import (
     presence_figures,
 )
 from demo_app.evaluation.columns import SINGLE_PASS, Column, Poses, poses_stacked
-from demo_app.evaluation.errors import PoseFigures, binned_figures
+from demo_app.evaluation.errors import PoseFigures, binned_figures, readable_ypr_deg
 from demo_app.evaluation.faces import (
     Detect,
     EvaluationError,
@@ -27,6 +27,7 @@ from demo_app.evaluation.faces import (
 from models.geometry.boxes import bounding_box_xyxy, ray_box_from_points
 from models.weights import CROP_SCALE
 from viewer.datasets.synthetic import PosedPicture, SyntheticDataset
+from viewer.datasets.synthetic_format import THINGS
 
 Array = np.ndarray
 
@@ -36,12 +37,14 @@ JITTER = (
     f"true boxes: side x exp(uniform +-{SCALE_JITTER_LOG}), shift normal {SHIFT_SIGMA} of the side "
     f"cut at {SHIFT_LIMIT}, seed {SEED}"
 )
+PLAIN_ROLL_DEG = 40.0
+"""Heads of the prototype's test were rolled no further, and nothing was in front of them."""
 TRUE_BOXES_TOO = "single pass, true boxes of the same faces"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """figures: by column, then by bin; see `demo_app.evaluation.errors.bins_of`.
+    """figures: by column, then by bin; see `demo_app.evaluation.errors.bins_of` and `_views`.
 
     coverage, presence: of the single pass; None without such a head.
     """
@@ -87,10 +90,10 @@ def evaluate_held_out(
     """
     rng = np.random.default_rng(SEED)
     rows = len(dataset) if count is None else min(count, len(dataset))
-    named = dict(columns)
-    found: dict[str, list[Poses]] = {name: [] for name in named}
+    found: dict[str, list[Poses]] = {name: [] for name in columns}
     same_faces: list[Poses] = []
     true: list[Poses] = []
+    has_things: list[bool] = []
     of_negatives: list[Array] = []
     lost = negatives = 0
     for row in range(rows):
@@ -98,7 +101,7 @@ def evaluate_held_out(
         progress(row + 1, rows, "pictures")
         if not head.is_face:
             negatives += 1
-            seen = named[SINGLE_PASS](head.image_rgb, head.camera, _whole_picture(head)[None])
+            seen = columns[SINGLE_PASS](head.image_rgb, head.camera, _whole_picture(head)[None])
             of_negatives += [] if seen.presence is None else [seen.presence]
             continue
         box = true_box = jittered(true_ray_box(head), rng)
@@ -107,14 +110,15 @@ def evaluate_held_out(
             if box is None:
                 lost += 1
                 continue
-            same_faces.append(named[SINGLE_PASS](head.image_rgb, head.camera, true_box[None]))
+            same_faces.append(columns[SINGLE_PASS](head.image_rgb, head.camera, true_box[None]))
         true.append(_truth(head))
-        for name, column in named.items():
+        has_things.append(not set(THINGS).isdisjoint(dataset.tags_of_row[row]))
+        for name, column in columns.items():
             found[name].append(column(head.image_rgb, head.camera, box[None]))
     if not true:
         raise EvaluationError(f"{dataset.root} has no head among {rows} pictures ({lost} lost).")
     truth, stacked = poses_stacked(true), {k: poses_stacked(v) for k, v in found.items()}
-    single = stacked[SINGLE_PASS]
+    single, views = stacked[SINGLE_PASS], _views(truth, np.array(has_things))
     if same_faces:
         stacked[TRUE_BOXES_TOO] = poses_stacked(same_faces)
     return HeldOut(
@@ -123,13 +127,24 @@ def evaluate_held_out(
         faces=len(truth) + lost,
         faces_not_found=lost,
         negatives=negatives,
-        figures={name: binned_figures(poses, truth) for name, poses in stacked.items()},
+        figures={name: binned_figures(poses, truth, views) for name, poses in stacked.items()},
         coverage=coverage_figures(single, truth),
         presence=presence_figures(
             single.presence, np.concatenate(of_negatives) if of_negatives else None
         ),
         notes=_notes(single),
     )
+
+
+def _views(truth: Poses, has_things: Bool[Array, "n"]) -> dict[str, Bool[Array, "n"]]:
+    """Bins by what is worn or held before the face."""
+    roll_deg = np.abs(readable_ypr_deg(truth.R_cam_from_head)[:, 2])
+    return {
+        "something in front": has_things,
+        "nothing in front": ~has_things,
+        f"nothing in front, roll within {PLAIN_ROLL_DEG:g} deg": ~has_things
+        & (roll_deg < PLAIN_ROLL_DEG),
+    }
 
 
 def _notes(single: Poses) -> tuple[str, ...]:

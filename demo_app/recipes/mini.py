@@ -20,6 +20,7 @@ from models.training.initialisation import (
     change_face_basis,
     load_matching_weights,
     read_face_basis,
+    reset_calibration,
     write_face_basis,
 )
 from models.training.objective import MiniObjective
@@ -127,6 +128,7 @@ def _start_network(config: RunConfig, basis: FaceBasis, say: Say) -> Trg:
         network = build_mini_network(basis, replace(trained.config, **heads))
         change_face_basis(trained, basis)
         report = load_matching_weights(network, trained.state_dict())
+        reset_calibration(network)
     say(f"start from {config.start}: {report.summary()}")
     return network
 

@@ -21,9 +21,13 @@ MIN_FACES = 100
 TOLERANCE_1, TOLERANCE_2 = 0.03, 0.02
 """Of the shares within one and two sigmas; what they miss by is counted in these units."""
 
+CHI2_3_AT_68, CHI2_3_AT_95 = 3.53, 8.02
+"""Squared lengths of standard normal vectors of three numbers: 68.27 and 95.45 % are shorter."""
+
 POWERS = np.arange(0.3, 1.31, 0.02)
+COMMON_FACTORS = np.geomspace(0.9, 1.15, 21)
 N_SIZE_GROUPS = 6
-PULL_TO_ONE = 2e-3
+PULL_TO_ONE = 0.07
 """A power that is better by less than this, per unit of its distance from 1, is chance."""
 
 
@@ -83,24 +87,52 @@ def sigma_factor(normalised: Float[Array, "n"]) -> float:
 
 
 def power_and_factors(
-    normalised: Float[Array, "n 3"], size: Float[Array, "n"]
+    normalised: Float[Array, "n 3"],
+    size: Float[Array, "n"],
+    correlation: Float[Array, "n 3 3"] | None = None,
 ) -> tuple[float, Float[Array, "3"]]:
-    """The power and the factors of three axes after which the claims hold best, each axis within
-    each of N_SIZE_GROUPS groups of equally many crops of about the same claimed size.
+    """The power and the factors of three axes after which the claims hold best: over all crops, the
+    worst of each axis and of the three together counting, and within each of N_SIZE_GROUPS groups
+    of equally many crops of about the same claimed size. In units of the tolerances.
 
     normalised: errors divided by the claimed sigmas. size: geometric mean of the claimed sigmas of
-        each crop, in units of REFERENCE_SIGMA.
+        each crop, in units of REFERENCE_SIGMA. correlation: lower factors of the claimed
+        correlations; None: the axes are judged one by one.
     """
     groups = np.array_split(np.argsort(size), N_SIZE_GROUPS)
-    tries = []
+    best, chosen = np.inf, (1.0, np.ones(3))
     for power in POWERS:
         scaled = normalised / size[:, None] ** (power - 1.0)
         factors = np.array([sigma_factor(scaled[:, axis]) for axis in range(3)])
-        inside = np.abs(scaled / factors) < 1.0
-        spread = np.mean([abs(inside[group].mean() - ONE_SIGMA) for group in groups])
-        tries.append((float(spread) + PULL_TO_ONE * abs(power - 1.0), float(power), factors))
-    _, power, factors = min(tries, key=lambda one: one[0])
-    return power, factors
+        scaled = scaled / factors
+        squared = None if correlation is None else _squared_length(scaled, correlation)
+        for common in np.ones(1) if correlation is None else COMMON_FACTORS:
+            inside = np.abs(scaled) < common
+            spread = np.mean([abs(inside[group].mean() - ONE_SIGMA) for group in groups])
+            miss = _worst_miss(scaled / common, None if squared is None else squared / common**2)
+            score = miss + spread / TOLERANCE_1 + PULL_TO_ONE * abs(power - 1.0)
+            if score < best:
+                best, chosen = score, (float(power), factors * common)
+    return chosen
+
+
+def _squared_length(
+    normalised: Float[Array, "n 3"], correlation: Float[Array, "n 3 3"]
+) -> Float[Array, "n"]:
+    """Of the whitened errors."""
+    return (np.linalg.solve(correlation, normalised[..., None])[..., 0] ** 2).sum(1)
+
+
+def _worst_miss(normalised: Float[Array, "n 3"], squared: Float[Array, "n"] | None) -> float:
+    """How far the shares are from what they should be, in tolerances."""
+    size = np.abs(normalised)
+    within_1, within_2 = (size < 1.0).mean(0), (size < 2.0).mean(0)
+    if squared is not None:
+        within_1 = np.append(within_1, (squared < CHI2_3_AT_68).mean())
+        within_2 = np.append(within_2, (squared < CHI2_3_AT_95).mean())
+    miss_1 = np.abs(within_1 - ONE_SIGMA) / TOLERANCE_1
+    miss_2 = np.abs(within_2 - TWO_SIGMA) / TOLERANCE_2
+    return float(max(miss_1.max(), miss_2.max()))
 
 
 def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> CalibrationReport:
@@ -115,10 +147,11 @@ def calibrate_uncertainty(network: Trg, predictions: HeldOutPredictions) -> Cali
     sizes = _claimed_sizes(predictions)
     head = network.uncertainty_head
     found, after = [], []
-    for name, normalised, size in zip(
-        ("rotation", "t"), (errors.rotation, errors.t), sizes, strict=True
+    correlations = _correlations(predictions), None
+    for name, normalised, size, correlation in zip(
+        ("rotation", "t"), (errors.rotation, errors.t), sizes, correlations, strict=True
     ):
-        power, factors = power_and_factors(normalised, size)
+        power, factors = power_and_factors(normalised, size, correlation)
         apply_calibration(head, name, power, factors)
         found.append((power, factors))
         after.append(normalised / size[:, None] ** (power - 1.0) / factors)
@@ -137,6 +170,12 @@ def _claimed_sizes(predictions: HeldOutPredictions) -> tuple[Float[Array, "n"], 
         np.exp(np.log(sigma).mean(1)) / REFERENCE_SIGMA for sigma in (diagonal, t_sigma)
     )
     return rotation_size, t_size
+
+
+def _correlations(predictions: HeldOutPredictions) -> Float[Array, "n 3 3"]:
+    """Lower factors of the claimed correlations of the faces' rotation errors."""
+    factor = predictions.rotation_cholesky[predictions.is_face]
+    return factor / np.linalg.norm(factor, axis=2, keepdims=True)
 
 
 def apply_calibration(
@@ -165,23 +204,26 @@ def platt_factors(
     """Scale and shift of logits that make them probabilities (Platt 1999, with his smoothed
     targets, so that classes which are told apart perfectly do not send the scale to infinity).
 
+    Faces and others count alike, however many there are of either: 0.5 is where as large a share of
+    the faces as of the others is on the wrong side, as nearly as a straight line can tell.
     Newton's method, damped. Raises: ValueError unless there are faces and negatives.
     """
     n_face, n_other = int(is_face.sum()), int((~is_face).sum())
     if not (n_face and n_other):
         raise ValueError("Presence is calibrated with faces and negatives; one kind is absent.")
     target = np.where(is_face, (n_face + 1.0) / (n_face + 2.0), 1.0 / (n_other + 2.0))
+    count = np.where(is_face, 0.5 * len(logit) / n_face, 0.5 * len(logit) / n_other)
     inputs = np.stack([logit, np.ones_like(logit)], 1)
 
     def loss(w: Array) -> float:
         z = inputs @ w
-        return float((np.logaddexp(0.0, z) - target * z).sum() + 1e-6 * (w @ w))
+        return float(count @ (np.logaddexp(0.0, z) - target * z) + 1e-6 * (w @ w))
 
     factors, best = np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
     for _ in range(n_rounds):
         p = 1.0 / (1.0 + np.exp(-np.clip(inputs @ factors, -500.0, 500.0)))
-        gradient = inputs.T @ (p - target) + 2e-6 * factors
-        hessian = (inputs * (p * (1.0 - p))[:, None]).T @ inputs + 1e-6 * np.eye(2)
+        gradient = inputs.T @ (count * (p - target)) + 2e-6 * factors
+        hessian = (inputs * (count * p * (1.0 - p))[:, None]).T @ inputs + 1e-6 * np.eye(2)
         move, size = np.linalg.solve(hessian, gradient), 1.0
         while size > 1e-8 and loss(factors - size * move) > best:
             size /= 2.0

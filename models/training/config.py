@@ -24,7 +24,7 @@ class LossWeights:
     """Difference of the box correction's t_x' and t_y', summed."""
     iterations: tuple[float, ...] = (0.4, 0.7, 1.0)
     """Weight of each round of refinement."""
-    presence: float = 1.0
+    presence: float = 2.0
     """Binary cross-entropy of face or not."""
     uncertainty: float = 1.0
     """Negative log-likelihood of the rotation's and the translation's errors."""
@@ -104,6 +104,9 @@ class TrainConfig:
     CPUs; on several GPUs they are shared."""
     freeze_stem: bool = False
     """No gradient through the stem and the finest stage of a facemesh backbone; twice as fast."""
+    heads_only: bool = False
+    """Train what trg-mini says of presence and uncertainty alone; its poses stay as they are. Three
+    times as fast."""
     compile: bool = False
     """torch.compile the backbone and the neck; needs a C++ compiler, and fails without one."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"

@@ -19,6 +19,15 @@ Array = np.ndarray
 
 STAGES_WITH_EXTRA_BLOCKS = ("stage_24", "stage_12", "stage_6", "stage_3")
 FROZEN_PARTS = ("stem", "stem_activation", "stage_96")
+CALIBRATION = {
+    "logit_scale": 1.0,
+    "logit_shift": 0.0,
+    "rotation_scale": 1.0,
+    "t_scale": 1.0,
+    "rotation_power": 1.0,
+    "t_power": 1.0,
+}
+"""Buffers of the presence and the uncertainty head, and what they are before calibration."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,26 @@ def change_face_basis(network: Trg, basis: FaceBasis) -> None:
                 first.bias -= seen @ torch.from_numpy(offset @ backward).to(dtype)
             regressor.init_face.copy_(torch.from_numpy(basis.mean_vertices_m)[None])
         network.mesh_basis.copy_(torch.from_numpy(basis.basis_m))
+
+
+def reset_calibration(network: Trg) -> None:
+    """Calibration belongs to the finished network: a training starts without one."""
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            kind = name.rpartition(".")[2]
+            if kind in CALIBRATION:
+                buffer.fill_(CALIBRATION[kind])
+
+
+def freeze_all_but_heads(network: Trg) -> None:
+    """Gradients for the presence and the uncertainty head alone.
+
+    Raises: ValueError for a network that has neither.
+    """
+    if not (network.config.presence_head or network.config.uncertainty_head):
+        raise ValueError("heads_only is for networks that have a presence or uncertainty head.")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(("presence_head.", "uncertainty_head.")))
 
 
 def freeze_stem(network: Trg) -> None:

@@ -23,6 +23,9 @@ from models.trg.uncertainty import (
     whitened,
 )
 
+FAR_OFF = 60.0
+"""Squared size of a whitened error of six numbers; of normal ones 1 in 10^10 is larger."""
+
 
 class PoseTargets(NamedTuple):
     """The labels of a batch as an iterate has them; harmless numbers where they are not known."""
@@ -191,7 +194,8 @@ def _landmark_part(
 def error_nll(last: TrgIterate, targets: PoseTargets) -> Float[Tensor, "b"]:
     """-log N(rotation error; 0, L L^T) - log N(relative t error; 0, diag(sigma^2)), of each crop.
 
-    The pose is detached: only the claimed sizes of the errors are judged.
+    The pose is detached: only the claimed sizes of the errors are judged. Squared sizes beyond
+    FAR_OFF count by their logarithm, so that one lost crop does not undo a thousand others.
     """
     t = last.t_cam_from_head_m.detach()
     error = rotation_error_rad(targets.R_cam_from_model, last.R_cam_from_head.detach())
@@ -200,4 +204,6 @@ def error_nll(last: TrgIterate, targets: PoseTargets) -> Float[Tensor, "b"]:
     sigma = last.t_sigma_m / t[:, 2:].clamp(min=MIN_T_Z_M)
     whitened_t = relative_t_error(targets.t_cam_from_model_m, t) / sigma
     squared = (whitened_rotation**2).sum(1) + (whitened_t**2).sum(1)
+    beyond = (squared / FAR_OFF).clamp(min=1.0)
+    squared = squared / beyond * (1.0 + beyond.log())
     return 0.5 * squared + log_det + sigma.log().sum(1) + 3.0 * math.log(2.0 * math.pi)

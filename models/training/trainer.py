@@ -31,7 +31,7 @@ from models.training.checkpoints import (
 )
 from models.training.config import TrainConfig
 from models.training.engine import Engine, build_accelerator, parts_of_batch
-from models.training.initialisation import freeze_stem
+from models.training.initialisation import freeze_all_but_heads, freeze_stem
 from models.training.machine import MachineWatch
 from models.training.objective import MiniObjective, Objective
 from models.training.optimisation import (
@@ -154,6 +154,8 @@ class _Run:
             _freeze_batch_norm(self.network)
         if config.freeze_stem:
             freeze_stem(self.network)
+        if config.heads_only:
+            freeze_all_but_heads(self.network)
         self.average = averaged_copy(self.network)
         if config.compile:
             self.network.feature_extractor.compile()

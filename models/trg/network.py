@@ -95,7 +95,7 @@ class Trg(nn.Module):
         if config.landmark_head:
             self.predict_68_lmk = nn.Sequential(nn.Conv2d(config.neck_channels, N_LANDMARKS, 1))
         if config.presence_head:
-            self.presence_head = PresenceHead((channels[-2], channels[-1]))
+            self.presence_head = PresenceHead((channels[-2], channels[-1]), config.hidden)
         if config.uncertainty_head:
             self.uncertainty_head = UncertaintyHead(config.hidden + 2 * channels[-1] + 9 + 9 + 3)
 
@@ -118,13 +118,13 @@ class Trg(nn.Module):
         # geometry stays in full precision whatever autocast does to the convolutions
         with torch.autocast(image.device.type, enabled=False):
             ray_box = ray_boxes_from_box_info(box_info.float())
-            iterates = self._refine(
+            iterates, hidden = self._refine(
                 [f.float() for f in features], maps[-1].float(), K_crop_row.float(), ray_box
             )
             if heat is not None:
                 iterates[-1] = iterates[-1]._replace(landmarks_68=soft_argmax_68(heat.float()))
             if self.config.presence_head:
-                logit = self.presence_head(maps[-2].float(), maps[-1].float())
+                logit = self.presence_head(maps[-2].float(), maps[-1].float(), hidden)
                 iterates[-1] = iterates[-1]._replace(presence_logit=logit)
         return iterates
 
@@ -134,7 +134,8 @@ class Trg(nn.Module):
         top: Float[Tensor, "b d _i _j"],
         K_crop_row: Float[Tensor, "b 4 3"],
         ray_box: Float[Tensor, "b 3"],
-    ) -> list[TrgIterate]:
+    ) -> tuple[list[TrgIterate], Float[Tensor, "b m"]]:
+        """The iterates, and the hidden state of the last regressor."""
         config, batch = self.config, len(ray_box)
         pose9 = self.regressor[0].init_head_pose.expand(batch, -1)
         shape = pose9.new_zeros(batch, self.regressor[0].decshape.out_features)
@@ -156,7 +157,7 @@ class Trg(nn.Module):
             step = LAST_STEP_SCALE * pose_step
             state = torch.cat([hidden, pooled(top), pose9, step, box_features], 1)
             iterates[-1] = self._with_uncertainty(iterates[-1], state)
-        return iterates
+        return iterates, hidden
 
     def _with_uncertainty(self, last: TrgIterate, state: Float[Tensor, "b m"]) -> TrgIterate:
         cholesky, t_sigma = self.uncertainty_head(state)

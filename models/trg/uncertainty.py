@@ -37,7 +37,8 @@ def pooled(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
 
 
 class PresenceHead(nn.Module):
-    """Face or not, from the two deepest maps. Gradients flow into the backbone.
+    """Face or not, from the two deepest maps and from what the last round made of the mesh's
+    surroundings. Gradients flow into the backbone, none into the rounds.
 
     logit_scale, logit_shift: calibration (Platt), 1 and 0 at birth.
     """
@@ -45,20 +46,25 @@ class PresenceHead(nn.Module):
     logit_scale: Tensor
     logit_shift: Tensor
 
-    def __init__(self, channels: tuple[int, int]) -> None:
+    def __init__(self, channels: tuple[int, int], n_hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(2 * sum(channels), PRESENCE_HIDDEN)
+        self.fc1 = nn.Linear(2 * sum(channels) + n_hidden, PRESENCE_HIDDEN)
         self.activation = nn.PReLU(PRESENCE_HIDDEN)
         self.fc2 = nn.Linear(PRESENCE_HIDDEN, 1)
         self.register_buffer("logit_scale", torch.ones(1))
         self.register_buffer("logit_shift", torch.zeros(1))
 
     def forward(
-        self, deep: Float[Tensor, "b c h w"], deepest: Float[Tensor, "b d i j"]
+        self,
+        deep: Float[Tensor, "b c h w"],
+        deepest: Float[Tensor, "b d i j"],
+        hidden: Float[Tensor, "b m"],
     ) -> Float[Tensor, "b"]:
-        """The logit of "this is a face"."""
-        h = self.activation(self.fc1(torch.cat([pooled(deep), pooled(deepest)], 1)))
-        return self.fc2(h)[:, 0] * self.logit_scale + self.logit_shift
+        """The logit of "this is a face". hidden: of the last regressor."""
+        inputs = torch.cat([pooled(deep), pooled(deepest), hidden.detach()], 1)
+        return (
+            self.fc2(self.activation(self.fc1(inputs)))[:, 0] * self.logit_scale + self.logit_shift
+        )
 
 
 class UncertaintyHead(nn.Module):

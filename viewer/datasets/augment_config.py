@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class AugmentConfig:
     """Chances and strengths; p_ is the chance that an effect is applied to a picture."""
 
-    p_roll_normal: float = 0.58
+    p_roll_normal: float = 0.66
     """Share of pictures rolled by a normally distributed angle."""
-    p_roll_any: float = 0.14
+    p_roll_any: float = 0.17
     """Share rolled by any angle; the rest is rolled uniformly within roll_wide_deg."""
-    roll_normal_deg: float = 15.0
+    roll_normal_deg: float = 12.0
     """Standard deviation of the first share."""
     roll_wide_deg: float = 60.0
     """Largest angle of the rest."""
@@ -42,51 +42,51 @@ class AugmentConfig:
     p_border_colour: float = 0.15
     """Beyond the picture's edge: one colour."""
 
-    p_occluder: float = 0.25
+    p_occluder: float = 0.12
     """One or two rectangles or ellipses in front of the face."""
     occluder_side: tuple[float, float] = (0.08, 0.47)
     """Their sides, in sides of the crop."""
-    p_cut_off: float = 0.05
+    p_cut_off: float = 0.04
     """The crop on one side of a line is replaced."""
     cut_off_distance: tuple[float, float] = (0.0, 0.7)
     """Distance of the line from the middle, in half sides."""
 
-    p_side_light: float = 0.15
+    p_side_light: float = 0.1
     """A change of brightness across the crop."""
     side_light_strength: tuple[float, float] = (0.3, 0.92)
     """How much darker the dark side is."""
-    gamma_log: float = 0.25
+    gamma_log: float = 0.18
     """Standard deviation of the logarithm of gamma."""
-    contrast_log: float = 0.25
+    contrast_log: float = 0.18
     """The same of the contrast."""
-    brightness: float = 0.1
+    brightness: float = 0.07
     """Standard deviation of the brightness that is added, of 1."""
-    channel_log: float = 0.1
+    channel_log: float = 0.07
     """Standard deviation of the logarithm of each channel's gain."""
-    p_gray: float = 0.10
+    p_gray: float = 0.07
     """No colour."""
-    p_infrared: float = 0.05
+    p_infrared: float = 0.03
     """Gray, slow changes partly inverted, dark corners."""
-    p_low_light: float = 0.07
+    p_low_light: float = 0.05
     """Dark, then amplified in part, with strong noise."""
 
-    p_gaussian_blur: float = 0.18
+    p_gaussian_blur: float = 0.12
     """Out of focus."""
     gaussian_blur_px: tuple[float, float] = (0.4, 2.5)
     """Standard deviation, pixels of the crop."""
-    p_motion_blur: float = 0.08
+    p_motion_blur: float = 0.06
     """Moved along a line; not where the picture is out of focus."""
     motion_blur_px: tuple[int, int] = (3, 13)
     """Length of the line."""
-    p_small: float = 0.28
+    p_small: float = 0.18
     """Sampled down and up again, as a small face is."""
     small_face_px: tuple[float, float] = (16.0, 110.0)
     """Width of the face then; small ones are as frequent as large ones."""
-    p_noise: float = 0.40
+    p_noise: float = 0.28
     """Noise."""
     noise_level: tuple[float, float] = (1.0, 14.0)
     """Its standard deviation, of 255."""
-    p_jpeg: float = 0.30
+    p_jpeg: float = 0.22
     """Compressed."""
     jpeg_quality: tuple[int, int] = (15, 85)
     """Range of the quality."""

@@ -178,6 +178,15 @@ class SyntheticDataset:
         columns = [_read_columns(path, ["is_face"]).column("is_face") for path in self.shard_paths]
         return np.concatenate([column.to_numpy() for column in columns])
 
+    @cached_property
+    def tags_of_row(self) -> tuple[tuple[str, ...], ...]:
+        """What was done to each row's head, see `SyntheticHead.tags`."""
+        return tuple(
+            tuple(tags)
+            for path in self.shard_paths
+            for tags in _read_columns(path, ["tags"]).column("tags").to_pylist()
+        )
+
     def persons(self) -> tuple[str, ...]:
         """The portraits that occur, sorted."""
         return tuple(sorted(set(self.person_of_row)))

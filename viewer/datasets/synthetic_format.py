@@ -15,6 +15,9 @@ SHARD_ROWS = 1000
 DEPTH_UNITS_PER_M = 10_000.0
 """Depth is stored in 0.1 mm, so up to 6.55 m."""
 
+THINGS = ("glasses", "mask", "hand", "phone", "microphone", "strands")
+"""Tags of what is worn or held before a face."""
+
 
 def _floats(count: int, kind: pa.DataType | None = None) -> pa.DataType:
     return pa.list_(kind or pa.float32(), count)

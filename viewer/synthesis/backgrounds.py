@@ -1,4 +1,4 @@
-"""What is behind the heads: parts of portraits and photos without a face, soft patches, noise."""
+"""What is behind the heads: parts of portraits and photos without a face, patches, textures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ TRIES = 12
 PHOTO_SHARE = 0.35
 """Of the backgrounds, where there are photos without a face."""
 PHOTO_MAX_PX, PHOTO_MIN_CROP_PX = 1024, 40
+MIXED_SHARE = 0.12
+"""Of the backgrounds: two of them, one seen through the other."""
 
 
 def read_face_free(folder: Path) -> list[UInt8[Array, "_h _w 3"]]:
@@ -55,14 +57,24 @@ def sample_background(
 
     face_boxes_px: of the portraits, by `face_box_px`. photos: as `read_face_free` gives them.
     """
-    if photos and rng.random() < PHOTO_SHARE:
-        return _part_of_photo(photos, size_px, rng)
-    kind = rng.random()
-    if kind < 0.12:
-        return _gradient(size_px, rng)
-    if kind < 0.3:
-        return _patches(size_px, rng)
-    return _part_of_portrait(portraits, face_boxes_px, size_px, rng)
+
+    def one() -> UInt8[Array, "size size 3"]:
+        if photos and rng.random() < PHOTO_SHARE:
+            return _part_of_photo(photos, size_px, rng)
+        kind = rng.random()
+        if kind < 0.10:
+            return _gradient(size_px, rng)
+        if kind < 0.22:
+            return _patches(size_px, rng)
+        if kind < 0.36:
+            return _texture(size_px, rng)
+        return _part_of_portrait(portraits, face_boxes_px, size_px, rng)
+
+    image = one()
+    if rng.random() < MIXED_SHARE:
+        share = np.float32(rng.uniform(0.3, 0.7))
+        image = (image * share + one() * (1 - share)).astype(np.uint8)
+    return image
 
 
 def _part_of_portrait(
@@ -137,3 +149,27 @@ def _patches(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 
         colour = rng.uniform(0, 255, 3).tolist()
         cv2.line(image, ends[:2], ends[2:], colour, int(rng.integers(1, 14)), cv2.LINE_AA)
     return image
+
+
+def _texture(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 3"]:
+    """Noise whose amplitude falls with a power of its frequency, from sand to clouds, some of it
+    drawn out along a line or cut into two tones; or waves, such as bars and tiles."""
+    across, down = np.meshgrid(np.fft.rfftfreq(size_px), np.fft.fftfreq(size_px))
+    angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 2) * (rng.random() < 0.4))
+    along = np.cos(angle) * across + np.sin(angle) * down
+    beside = np.cos(angle) * down - np.sin(angle) * across
+    if rng.random() < 0.3:
+        y, x = np.mgrid[:size_px, :size_px] / size_px
+        waves = rng.uniform(3, 40) * (np.cos(angle) * x + np.sin(angle) * y)
+        crossed = rng.uniform(3, 40) * (np.cos(angle) * y - np.sin(angle) * x)
+        field = np.sin(2 * np.pi * waves) + rng.choice([0.0, 1.0]) * np.sin(2 * np.pi * crossed)
+    else:
+        frequency = np.hypot(along * stretch, beside).clip(1.0 / size_px)
+        noise = np.fft.rfft2(rng.normal(size=(size_px, size_px)))
+        field = np.fft.irfft2(noise * frequency ** -rng.uniform(0.3, 2.0), (size_px, size_px))
+    field = (field - field.mean()) / (field.std() + 1e-9)
+    if rng.random() < 0.3:
+        field = np.tanh(field * np.exp(rng.uniform(0, 3)))
+    colour = rng.normal(0, 1, 3) * 0.3 + rng.choice([-1.0, 1.0])
+    image = rng.uniform(40, 215, 3) + rng.uniform(10, 70) * field[..., None] * colour
+    return image.clip(0, 255).astype(np.uint8)

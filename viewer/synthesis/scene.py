@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models.geometry.rotations import about_x, about_y, matrix_from_ypr_300wlp
+from viewer.datasets.synthetic_format import THINGS
 from viewer.synthesis.hair import HairStyle, sample_hair
 from viewer.synthesis.portraits import PortraitAsset
 
@@ -149,10 +150,9 @@ def sample_things(config: SceneConfig, rng: np.random.Generator) -> tuple[str, .
     """What is worn or held before the face."""
     if rng.random() >= config.occluded:
         return ()
-    known = ("glasses", "mask", "hand", "phone", "microphone", "strands")
-    first = str(rng.choice(known, p=[0.38, 0.14, 0.22, 0.08, 0.06, 0.12]))
+    first = str(rng.choice(THINGS, p=[0.38, 0.14, 0.22, 0.08, 0.06, 0.12]))
     if rng.random() < 0.15:
-        return tuple(sorted({first, str(rng.choice(known))}))
+        return tuple(sorted({first, str(rng.choice(THINGS))}))
     return (first,)
 
 

@@ -51,7 +51,7 @@ def test_problems_are_sentences(config: RunConfig, tmp_path: Path) -> None:
 
 def test_time_and_memory_follow_the_configuration(config: RunConfig) -> None:
     plain = estimate(config)
-    assert plain.parameters == parameter_count("trg-mini") == 3_522_825
+    assert plain.parameters == parameter_count("trg-mini") == 3_571_977
     assert plain.steps == 20_000 and plain.hours is not None
     assert estimate(config, measured=plain.crops_per_s * 2).hours == pytest.approx(plain.hours / 2)
     assert "measured here" in estimate(config, measured=9.0).based_on

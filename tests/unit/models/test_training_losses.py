@@ -184,6 +184,7 @@ def test_likelihood_is_best_at_the_true_covariance() -> None:
         (L, sigma_t[::-1].copy()),
     ):
         assert nll(np.ascontiguousarray(np.tril(factor)), sigma) > best + 0.02
+    assert best + 100 < nll(1e-3 * L, 1e-3 * sigma_t) < 500, "lost crops count by their logarithm"
 
 
 def made_predictions(error_deg: float = 2.0, n: int = 400) -> HeldOutPredictions:

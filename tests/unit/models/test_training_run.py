@@ -22,6 +22,7 @@ from models.training.checkpoints import (
 from models.training.config import TrainConfig
 from models.training.initialisation import (
     build_mini_network,
+    freeze_all_but_heads,
     freeze_stem,
     load_matching_weights,
     read_face_basis,
@@ -282,6 +283,18 @@ def test_a_frozen_stem_stays_and_the_rest_moves(tmp_path: Path) -> None:
     assert "feature_extractor.stage_48.0.depthwise.weight" in moved and "mesh_basis" in moved
     with pytest.raises(ValueError, match="facemesh"):
         freeze_stem(Trg(TrgConfig.released(), np.arange(305)))
+
+
+def test_the_heads_alone_learn_and_the_poses_stay(tmp_path: Path) -> None:
+    network = small_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    config = replace(FOUR_STEPS, heads_only=True)
+    fit(network, config, random_batches, tmp_path, lambda _: None)
+    moved = {n for n, v in network.state_dict().items() if not v.equal(before[n])}
+    assert moved and all(n.startswith(("presence_head.", "uncertainty_head.")) for n in moved)
+    assert {"presence_head.fc1.weight", "uncertainty_head.fc2.bias"} <= moved
+    with pytest.raises(ValueError, match="heads_only"):
+        freeze_all_but_heads(Trg(TrgConfig.released(), np.arange(305)))
 
 
 def test_rates_and_clips_by_group() -> None:

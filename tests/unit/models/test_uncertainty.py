@@ -12,7 +12,7 @@ import torch
 
 from models.geometry.cameras import Camera
 from models.geometry.rotations import MIRROR_X, matrix_from_rotation_vector
-from models.training.initialisation import load_matching_weights
+from models.training.initialisation import load_matching_weights, reset_calibration
 from models.training.predictions import network_inputs
 from models.trg.bundle import read_bundle, write_bundle
 from models.trg.config import TrgConfig
@@ -100,6 +100,7 @@ def test_uncertainty_learns_without_touching_the_pose() -> None:
     assert reached == {n for n, _ in network.named_parameters() if n.startswith("uncertainty")}
     run(network)[-1].presence_logit.sum().backward()
     assert network.feature_extractor.stem.weight.grad is not None
+    assert all(p.grad is None for p in network.regressor.parameters()), "presence moves no pose"
 
 
 def test_calibration_scales_rows_of_the_factor() -> None:
@@ -113,6 +114,17 @@ def test_calibration_scales_rows_of_the_factor() -> None:
     spread_scaled = (L_scaled @ L_scaled.transpose(1, 2)).diagonal(dim1=1, dim2=2).sqrt()
     assert torch.allclose(spread_scaled / spread, torch.tensor([1.0, 2.0, 3.0]))
     assert torch.allclose(sigma_scaled, sigma / 2)
+
+
+def test_a_training_starts_without_calibration() -> None:
+    network = small_network()
+    calibrated = [name for name, _ in network.named_buffers() if "_head." in name]
+    assert len(calibrated) == 6
+    for name in calibrated:
+        network.get_buffer(name).fill_(0.3)
+    reset_calibration(network)
+    fresh = dict(small_network().named_buffers())
+    assert all(network.get_buffer(name).equal(fresh[name]) for name in calibrated)
 
 
 def test_a_bundle_keeps_the_heads_and_their_calibration(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class FakeDataset:
         self.R = [matrix_from_ypr_300wlp(*map(float, row)) for row in angles]
         self.t_mm = np.stack([*rng.uniform(-40, 40, (2, count)), rng.uniform(300, 2000, count)], 1)
         self.is_face_of_row = np.arange(count + negatives) < count
+        self.tags_of_row = [("own", "hand") if row % 3 == 0 else ("own",) for row in range(count)]
         K = np.array([[300.0, 0, 64], [0, 300, 64], [0, 0, 1]])
         self.camera = Camera(K, (128, 128))
 

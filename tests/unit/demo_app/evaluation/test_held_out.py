@@ -45,6 +45,9 @@ def test_three_degrees_about_x_are_three_degrees_of_pitch() -> None:
         result.figures[SINGLE_PASS][f"yaw {b} deg"].heads for b in ("0-30", "30-60", "60-100")
     ]
     assert sum(counts) == 60 and min(counts) > 5
+    views = result.figures[SINGLE_PASS]
+    assert (views["something in front"].heads, views["nothing in front"].heads) == (20, 40)
+    assert 0 < views["nothing in front, roll within 40 deg"].heads < 20
     assert result.coverage.rotation_x_1_sigma_pct == 100.0
     assert result.presence.false_rejects_pct == 0.0
     assert (result.presence.negatives, result.presence.false_accepts_pct) == (5, 100.0)

@@ -74,6 +74,7 @@ def test_training_reads_pictures_and_poses_but_no_mask(root, monkeypatch):
         np.testing.assert_array_equal(posed.image_rgb, head.image_rgb)
         np.testing.assert_array_equal(posed.R_cam_from_head, head.R_cam_from_head)
         np.testing.assert_array_equal(posed.t_cam_from_head_mm, head.t_cam_from_head_mm)
+        assert dataset.tags_of_row[k] == head.tags
         np.testing.assert_array_equal(posed.landmarks_468_head_m, head.landmarks_468_head_m)
         np.testing.assert_array_equal(posed.camera.K_image_from_cam, head.camera.K_image_from_cam)
 
