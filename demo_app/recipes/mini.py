@@ -79,7 +79,8 @@ def _basis_of_run(config: RunConfig, place: Place) -> FaceBasis:
 
 
 def _first_basis(config: RunConfig) -> FaceBasis:
-    """Of the data; of the weights to start from, or the shipped ones, where the data have none.
+    """Of the data; of the weights to start from, or the shipped ones, where the data have none or
+    only the heads learn.
 
     A network that was trained before goes on looking at the vertices it knows.
     """
@@ -90,7 +91,7 @@ def _first_basis(config: RunConfig) -> FaceBasis:
     if trained and start.suffix == ".pt":
         return read_face_basis(start.parent.parent / BASIS_NAME)
     bundle = start if trained else REPOSITORY_ROOT / MODELS[DEFAULT_MODEL].weights_file
-    if not of_data.is_file():
+    if not of_data.is_file() or (trained and config.train.heads_only):
         return _basis_of_bundle(bundle)
     basis = read_face_basis(of_data)
     return replace(basis, sample_index=read_bundle(start)[1].sample_index) if trained else basis

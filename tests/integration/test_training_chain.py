@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from demo_app.cli import main
 from models.training.checkpoints import newest_checkpoint
@@ -95,6 +97,14 @@ def test_training_starts_from_facemesh_and_says_what_it_does(trained: Path) -> N
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
     validated = [line for line in lines if line["kind"] == "validation"]
     assert validated[0]["step"] == 0 and "synthetic_validation_geodesic_mean_deg" in validated[0]
+
+
+def test_the_heads_go_on_learning_alone(data: Path, trained: Path, tmp_path: Path) -> None:
+    start = trained / "trg_mini.safetensors"
+    assert _train(data, tmp_path, "--start", start, "--train.heads-only") == 0
+    before, after = load_file(start), load_file(tmp_path / "trg_mini.safetensors")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all("presence_head" in n or "uncertainty_head" in n for n in moved), moved
 
 
 def test_the_weights_load_and_judge_themselves(trained: Path) -> None:
