@@ -105,8 +105,8 @@ class TrainConfig:
     freeze_stem: bool = False
     """No gradient through the stem and the finest stage of a facemesh backbone; twice as fast."""
     heads_only: bool = False
-    """Train what trg-mini says of presence and uncertainty alone; its poses stay as they are. Three
-    times as fast."""
+    """Train what trg-mini says of presence and uncertainty alone; its poses stay as they are. More
+    than twice as fast."""
     compile: bool = False
     """torch.compile the backbone and the neck; needs a C++ compiler, and fails without one."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
