@@ -17,7 +17,6 @@ from models.training.checkpoints import read_weights
 from models.training.initialisation import (
     FaceBasis,
     build_mini_network,
-    change_face_basis,
     load_matching_weights,
     read_face_basis,
     reset_calibration,
@@ -25,7 +24,7 @@ from models.training.initialisation import (
 )
 from models.training.objective import MiniObjective
 from models.training.predictions import predict_batches
-from models.trg.bundle import read_bundle, write_bundle
+from models.trg.bundle import BundleArrays, read_bundle, write_bundle
 from models.trg.config import TrgConfig
 from models.trg.network import Trg
 from models.weights import DEFAULT_MODEL, MODELS, REPOSITORY_ROOT
@@ -79,26 +78,33 @@ def _basis_of_run(config: RunConfig, place: Place) -> FaceBasis:
 
 
 def _first_basis(config: RunConfig) -> FaceBasis:
-    """Of the data; of the weights to start from, or the shipped ones, where the data have none or
-    only the heads learn.
+    """Of the weights to start from; else of the data, or of the shipped weights where the data have
+    none.
 
-    A network that was trained before goes on looking at the vertices it knows.
+    A network that was trained before goes on with the mesh it knows: its components have learnt
+    too, and those of the data no longer span them.
     """
+    start = Path(config.start)
+    if start.suffix == ".pt":
+        return read_face_basis(start.parent.parent / BASIS_NAME)
+    if config.start not in (FACEMESH, RANDOM):
+        return _basis_of_bundle(start)
     heads = next((part for part in config.data if part.dataset == "synthetic"), config.data[0])
     of_data = heads.root / BASIS_NAME
-    start = Path(config.start)
-    trained = config.start not in (FACEMESH, RANDOM)
-    if trained and start.suffix == ".pt":
-        return read_face_basis(start.parent.parent / BASIS_NAME)
-    bundle = start if trained else REPOSITORY_ROOT / MODELS[DEFAULT_MODEL].weights_file
-    if not of_data.is_file() or (trained and config.train.heads_only):
-        return _basis_of_bundle(bundle)
-    basis = read_face_basis(of_data)
-    return replace(basis, sample_index=read_bundle(start)[1].sample_index) if trained else basis
+    if of_data.is_file():
+        return read_face_basis(of_data)
+    return _basis_of_bundle(REPOSITORY_ROOT / MODELS[DEFAULT_MODEL].weights_file)
+
+
+def _read_mini(path: Path) -> tuple[Trg, BundleArrays]:
+    network, arrays = read_bundle(path)
+    if not network.config.n_shape_coefficients:
+        raise RecipeError(f"{path} holds no trg-mini; its mesh has no components.")
+    return network, arrays
 
 
 def _basis_of_bundle(path: Path) -> FaceBasis:
-    network, arrays = read_bundle(path)
+    network, arrays = _read_mini(path)
     return FaceBasis(
         network.regressor[0].init_face[0].double().numpy(),
         network.mesh_basis.detach().double().numpy(),
@@ -122,12 +128,9 @@ def _start_network(config: RunConfig, basis: FaceBasis, say: Say) -> Trg:
         network = build_mini_network(basis, TrgConfig.from_json(header["config"]))
         report = load_matching_weights(network, weights)
     else:
-        trained, _ = read_bundle(config.start)
-        if not trained.config.n_shape_coefficients:
-            raise RecipeError(f"{config.start} holds no trg-mini; its mesh has no components.")
+        trained, _ = _read_mini(Path(config.start))
         heads = {"presence_head": True, "uncertainty_head": True}
         network = build_mini_network(basis, replace(trained.config, **heads))
-        change_face_basis(trained, basis)
         report = load_matching_weights(network, trained.state_dict())
         reset_calibration(network)
     say(f"start from {config.start}: {report.summary()}")

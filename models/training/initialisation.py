@@ -150,43 +150,6 @@ def load_matching_weights(
     )
 
 
-def change_face_basis(network: Trg, basis: FaceBasis) -> None:
-    """Give a trained network another mean and other components of the same vertices.
-
-    The regressors are rewritten so that the network answers with the nearest mesh that the new
-    components can make, to least squares, from the same features; what they are told of the shape
-    so far is translated back. Exact where the new components span the old ones.
-    Raises: ValueError if the shapes differ.
-    """
-    if tuple(network.mesh_basis.shape) != basis.basis_m.shape:
-        wanted = tuple(network.mesh_basis.shape)
-        raise ValueError(f"The basis is {basis.basis_m.shape}, the network's {wanted}.")
-    old = network.mesh_basis.detach().double().flatten(1).numpy()
-    old_mean = network.regressor[0].init_face[0].double().numpy().ravel()
-    new, new_mean = basis.basis_m.reshape(len(old), -1), basis.mean_vertices_m.ravel()
-    # row coefficients: new = coefficients @ forward + offset
-    forward = np.linalg.lstsq(new.T, old.T, rcond=None)[0].T
-    offset = np.linalg.lstsq(new.T, old_mean - new_mean, rcond=None)[0]
-    backward = np.linalg.lstsq(old.T, new.T, rcond=None)[0].T
-    k = len(old)
-    with torch.no_grad():
-        for i, regressor in enumerate(network.regressor):
-            shape, first = regressor.decshape, regressor.fc1
-            dtype = shape.weight.dtype
-            turned = torch.from_numpy(forward.T).to(dtype)
-            shape.weight.copy_(turned @ shape.weight)
-            shape.bias.copy_(turned @ shape.bias)
-            columns = slice(first.in_features - 12 - k, first.in_features - 12)
-            seen = first.weight[:, columns].clone()
-            first.weight[:, columns] = seen @ torch.from_numpy(backward.T).to(dtype)
-            if i == 0:
-                shape.bias += torch.from_numpy(offset).to(dtype)
-            else:
-                first.bias -= seen @ torch.from_numpy(offset @ backward).to(dtype)
-            regressor.init_face.copy_(torch.from_numpy(basis.mean_vertices_m)[None])
-        network.mesh_basis.copy_(torch.from_numpy(basis.basis_m))
-
-
 def reset_calibration(network: Trg) -> None:
     """Calibration belongs to the finished network: a training starts without one."""
     with torch.no_grad():
