@@ -62,9 +62,8 @@ class PresenceHead(nn.Module):
     ) -> Float[Tensor, "b"]:
         """The logit of "this is a face". hidden: of the last regressor."""
         inputs = torch.cat([pooled(deep), pooled(deepest), hidden.detach()], 1)
-        return (
-            self.fc2(self.activation(self.fc1(inputs)))[:, 0] * self.logit_scale + self.logit_shift
-        )
+        logit = self.fc2(self.activation(self.fc1(inputs)))[:, 0]
+        return logit * self.logit_scale + self.logit_shift
 
 
 class UncertaintyHead(nn.Module):

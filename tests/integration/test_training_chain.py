@@ -136,6 +136,9 @@ def test_it_goes_on_from_shipped_weights(data: Path, trained: Path, tmp_path: Pa
     )
     name = "synthetic_validation-portraits_geodesic_mean_deg"
     assert before_it[name] < 0.6 * from_nothing[name]
+    power = "network.uncertainty_head.rotation_power"
+    assert load_file(shipped)[power] != 1.0, "calibrated"
+    assert load_file(tmp_path / "trg_mini.safetensors")[power] == 1.0, "and forgotten"
 
 
 def test_the_trained_network_is_evaluated(data: Path, trained: Path, tmp_path: Path) -> None:
