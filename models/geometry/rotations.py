@@ -58,11 +58,15 @@ def nearest_rotation(M: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"
 def roll_in_view_deg(
     R_cam_from_head: Float[Array, "n 3 3"], t_cam_from_head: Float[Array, "n 3"]
 ) -> Float[Array, "n"]:
-    """How far heads are turned clockwise in the picture, -180 to 180: of the turns about the line
-    of sight, the one nearest to the rotation.
+    """How far heads are turned clockwise in the picture, -180 to 180.
+
+    That is how far the head's up axis is turned, and, the more the head faces the camera, its right
+    axis too (with weight cos^2 of the angle between face and line of sight): of a profile the right
+    axis says nothing about up and down.
 
     The camera is first turned to look at the head the shortest way, so a head at the picture's edge
-    is upright where it looks upright. Without a meaning only for a head seen from exactly behind.
+    is upright where it looks upright. Without a meaning only for a head seen from exactly behind,
+    above or below.
     """
     d = np.asarray(t_cam_from_head, np.float64)
     x, y, z = np.moveaxis(d / np.linalg.norm(d, axis=-1, keepdims=True), -1, 0)
@@ -70,7 +74,10 @@ def roll_in_view_deg(
     a, b, c = 1 - x * x / (1 + z), -x * y / (1 + z), 1 - y * y / (1 + z)
     to_head = np.stack([a, b, x, b, c, y, -x, -y, z], -1).reshape(-1, 3, 3)
     R = np.swapaxes(to_head, 1, 2) @ R_cam_from_head
-    return np.degrees(np.arctan2(R[:, 1, 0] - R[:, 0, 1], R[:, 0, 0] + R[:, 1, 1]))
+    facing = R[:, 2, 2] ** 2
+    sine = facing * R[:, 1, 0] - R[:, 0, 1]
+    cosine = facing * R[:, 0, 0] + R[:, 1, 1]
+    return np.degrees(np.arctan2(sine, cosine))
 
 
 def geodesic_deg(

@@ -299,9 +299,11 @@ def test_batches_equal_one_at_a_time() -> None:
 def test_turning_the_picture_turns_the_roll(
     R: np.ndarray, angle_deg: float, x: float, y: float
 ) -> None:
-    """About the optical axis, wherever the head is; only heads seen from behind have no roll."""
+    """About the optical axis, wherever the head is; only heads seen from exactly behind, above or
+    below have no roll."""
     t = np.array([[x, y, 1.0]])
-    assume(R[:, 2] @ t[0] / np.linalg.norm(t) > -0.99)
+    sideways, up, ahead = t[0] / np.linalg.norm(t) @ R
+    assume(ahead > -0.99 and abs(up) < 0.99)
     before = rot.roll_in_view_deg(R[None], t)[0]
     turn = rot.about_z(angle_deg)
     after = rot.roll_in_view_deg((turn @ R)[None], t @ turn.T)[0]
@@ -321,3 +323,14 @@ def test_roll_in_view_is_the_turn_about_the_line_of_sight(
     head = look * Rotation.from_euler("ZY", [roll_deg, tilt_deg], degrees=True)
     found = rot.roll_in_view_deg(head.as_matrix()[None], t[None])[0]
     assert abs((found - roll_deg + 180) % 360 - 180) < 1e-6
+
+
+@given(st.floats(-65, 65), st.sampled_from([-90.0, 90.0]), st.floats(-30, 30))
+def test_a_profile_whose_crown_is_above_its_chin_has_no_roll(
+    elevation_deg: float, yaw_deg: float, roll_deg: float
+) -> None:
+    """From wherever one looks at a profile, up is up; the right axis, which points at the camera,
+    says nothing."""
+    head = Rotation.from_euler("ZXY", [roll_deg, elevation_deg, yaw_deg], degrees=True)
+    found = rot.roll_in_view_deg(head.as_matrix()[None], np.array([[0.0, 0.0, 700.0]]))[0]
+    assert abs(found - roll_deg) < 1e-6
