@@ -302,7 +302,7 @@ def test_turning_the_picture_turns_the_roll(
     """About the optical axis, wherever the head is; only heads seen from exactly behind, above or
     below have no roll."""
     t = np.array([[x, y, 1.0]])
-    sideways, up, ahead = t[0] / np.linalg.norm(t) @ R
+    _, up, ahead = t[0] / np.linalg.norm(t) @ R
     assume(ahead > -0.99 and abs(up) < 0.99)
     before = rot.roll_in_view_deg(R[None], t)[0]
     turn = rot.about_z(angle_deg)
