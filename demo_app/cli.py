@@ -115,6 +115,7 @@ VERBS = {
     "demo": "demo_app.cli:Demo",
     "benchmark": "demo_app.cli:Benchmark",
     "evaluate": "demo_app.evaluation.verb:Evaluate",
+    "calibrate": "demo_app.evaluation.looks:Calibrate",
     "synthesize": "demo_app.training_verbs:Synthesize",
     "train": "demo_app.train:Train",
     "export": "demo_app.training_verbs:Export",

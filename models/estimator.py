@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,12 @@ from models.geometry.boxes import (
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
 from models.geometry.rotations import (
     YawPitchRollDeg,
-    geodesic_deg,
     nearest_rotation,
     ypr_300wlp_from_matrix,
 )
+from models.trg.evidence import MIN_CONFIDENCE, evidence_of_views
+from models.trg.looks import VIEWS
 from models.trg.pose_model import PoseModel, PosePrediction
-from models.trg.uncertainty import expected_geodesic_deg
 from models.weights import load_pose_model
 
 Array = np.ndarray
@@ -33,23 +35,13 @@ DETECTOR_BOX_SCALE = 1.4
 """Side of the first crop over the longer side of MTCNN's box: median of the second crop's side on
 portraits."""
 
-VIEWS = np.array(
-    [[0.0, 0.0, 1.0, 0], [0.0, 0.0, 1.0, 1], [0.06, 0.03, 1.08, 0], [-0.05, -0.04, 0.93, 1]]
-)
-"""Crops whose agreement is the evidence: shift x, shift y (of the side), scale, mirrored. The first
-is the answer."""
-
-TRACKING_VIEWS = np.array([[0.0, 0.0, 1.0, 0], [0.03, 0.02, 1.04, 1]])
-"""The same for a face that is being followed: one mirrored, shifted copy."""
-
-SPREAD_SCALE_DEG, DEPTH_SPREAD_SCALE = 10.0, 0.06
-"""Disagreement of the views that speaks against a face: faces stay below 6 deg and 0.03, hands and
-bowls do not."""
-
-MIN_CONFIDENCE = 0.5
-UPRIGHT_WITHIN_DEG, SURE_OF_ROLL = 20.0, 0.8
+UPRIGHT_WITHIN_DEG, SURE_OF_ROLL, ROLL_KNOWN_WITHIN_DEG = 20.0, 0.8, 15.0
 """When a followed face's next crop is turned, see `HeadPoseEstimator.roll_from_pose`."""
 MAX_IOU_OF_TWO_FACES = 0.45
+
+MAYBE_A_FACE, UNSURE_DEG, LOST_DEG, SURER_BY_FAR = 0.02, 8.0, 15.0, 4.0
+"""When a head is looked at again, see `HeadPoseEstimator._thought_again`; tried on renders of the
+validation persons."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class HeadPose:
     R_cam_from_head, t_cam_from_head_mm: OpenCV camera; the origin of `head` is ARKit's face anchor.
     K_image_from_cam: (3, 3) of the whole picture; the pose holds for this camera only.
     box_xyxy_px: extent of the projected mesh in the whole picture; may reach outside it.
-    confidence: 0 to 1, that this is a face whose pose was understood.
+    confidence: 0 to 1, that this is a face; for networks that do not say, that its views agree.
     uncertainty_deg: expected geodesic error of R; uncertainty_source says how it was estimated.
     rotation_covariance_cam: of the rotation error's vector in the camera frame, rad^2, and
         t_sigma_mm: standard deviations of t; None if the network does not say.
@@ -227,9 +219,11 @@ class HeadPoseEstimator:
         """One head per crop, in the order of the crops, all in one batch.
 
         passes: 2 first looks at the given crop and then at the one around the predicted mesh,
-            turned upright for models that want it so; 1 trusts the crop.
-        views: crops that must agree, see `VIEWS`; with a single row there is only what the network
-            says of itself (if nothing: confidence 1, the model's typical error as uncertainty).
+            turned upright for models that want it so, and again at heads that are not understood; 1
+            trusts the crop.
+        views: crops that must agree, see `models.trg.looks`; with a single row there is only what
+            the network says of itself (if nothing: confidence 1, the model's typical error as
+            uncertainty).
         scores: the detector's, where there was one.
         rolls_deg: how far the heads are turned clockwise, as `roll_from_pose` says of the frame
             before; None: not known.
@@ -238,31 +232,99 @@ class HeadPoseEstimator:
         """
         if len(ray_boxes) == 0:
             return []
-        turns_deg = np.zeros(len(ray_boxes)) if rolls_deg is None else -rolls_deg
-        if passes == 2:
-            first = self.model.predict(image_rgb, camera, ray_boxes, turn_deg=turns_deg)
-            ray_boxes = np.stack([self.model.ray_box_of(mesh) for mesh in first.vertices_cam_m()])
-            turns_deg = self.model.upright_turn_deg(first.R_cam_from_head, first.t_cam_from_head_m)
         if average_mirror:
             views = np.concatenate([views, [[0.0, 0.0, 1.0, 1.0]]])
-        n, k = len(ray_boxes), len(views)
-        crops = np.repeat(ray_boxes, k, 0)
-        moves = np.tile(views, (n, 1))
-        crops[:, :2] += moves[:, :2] * crops[:, 2:]
-        crops[:, 2] *= moves[:, 2]
-        seen = self.model.predict(
-            image_rgb, camera, crops, mirror=moves[:, 3] > 0, turn_deg=np.repeat(turns_deg, k)
+        answer = partial(
+            self._answers, image_rgb, camera, views=views, average_mirror=average_mirror
         )
+        heads = answer(ray_boxes, passes, scores, rolls_deg)
+        if passes == 2 and self.model.looks is not None and len(views) > 1:
+            for i, head in enumerate(heads):
+                score = None if scores is None else scores[i : i + 1]
+                heads[i] = self._thought_again(answer, head, ray_boxes[i : i + 1], score)
+        return heads
+
+    def _answers(
+        self,
+        image_rgb: UInt8[Array, "height width 3"],
+        camera: Camera,
+        ray_boxes: Float[Array, "n 3"],
+        passes: int,
+        scores: Float[Array, "n"] | None,
+        rolls_deg: Float[Array, "n"] | None,
+        *,
+        views: Float[Array, "k 4"],
+        average_mirror: bool,
+    ) -> list[HeadPose]:
+        """As `predict_boxes`, without second thoughts."""
+        k = len(views)
+        seen, before = self.look(image_rgb, camera, ray_boxes, passes, views, rolls_deg)
         seen = _averaged_with_last(seen, k) if average_mirror else seen
         return [
             self._head_pose(
                 seen,
                 slice(i * k, (i + 1) * k),
                 camera,
+                before[i],
                 None if scores is None else float(scores[i]),
             )
-            for i in range(n)
+            for i in range(len(ray_boxes))
         ]
+
+    def _thought_again(
+        self,
+        answer: Callable[..., list[HeadPose]],
+        head: HeadPose,
+        ray_box: Float[Array, "1 3"],
+        score: Float[Array, "1"] | None,
+    ) -> HeadPose:
+        """A head that may be a face and is not understood is looked at a third time, where and how
+        turned it seems to be; then from the start as if it lay on either side or on its head. The
+        surer answer counts, in the last case only if it is surer by far."""
+        if head.confidence < MAYBE_A_FACE or head.uncertainty_deg <= UNSURE_DEG:
+            return head
+        R, t = head.R_cam_from_head[None], head.t_cam_from_head_mm[None]
+        (third,) = answer(
+            self.ray_box_from_pose(head)[None], 1, score, -self.model.upright_turn_deg(R, t)
+        )
+        if third.uncertainty_deg < head.uncertainty_deg:
+            head = third
+        if head.uncertainty_deg <= LOST_DEG:
+            return head
+        scores = None if score is None else np.repeat(score, 3)
+        turned = answer(np.repeat(ray_box, 3, 0), 2, scores, np.array([90.0, 180.0, 270.0]))
+        surest = min(turned, key=lambda other: other.uncertainty_deg)
+        is_surer = surest.uncertainty_deg < head.uncertainty_deg / SURER_BY_FAR
+        return surest if is_surer and surest.confidence > head.confidence else head
+
+    def look(
+        self,
+        image_rgb: UInt8[Array, "height width 3"],
+        camera: Camera,
+        ray_boxes: Float[Array, "n 3"],
+        passes: int = 2,
+        views: Float[Array, "k 4"] = VIEWS,
+        rolls_deg: Float[Array, "n"] | None = None,
+    ) -> tuple[PosePrediction, Float[Array, "n l"]]:
+        """What `predict_boxes` judges: all k views of each crop, one crop's after the other's; and
+        the presence of the l looks before them, l = 0 where there were none or it is not known."""
+        turns_deg = np.zeros(len(ray_boxes)) if rolls_deg is None else -rolls_deg
+        before = np.zeros((len(ray_boxes), 0))
+        if passes == 2:
+            first = self.model.predict(image_rgb, camera, ray_boxes, turn_deg=turns_deg)
+            ray_boxes = np.stack([self.model.ray_box_of(mesh) for mesh in first.vertices_cam_m()])
+            turns_deg = self.model.upright_turn_deg(first.R_cam_from_head, first.t_cam_from_head_m)
+            before = before if first.presence is None else first.presence[:, None]
+        n, k = len(ray_boxes), len(views)
+        crops = np.repeat(ray_boxes, k, 0)
+        moves = np.tile(views, (n, 1))
+        crops[:, :2] += moves[:, :2] * crops[:, 2:]
+        crops[:, 2] *= moves[:, 2]
+        turns_deg = np.repeat(turns_deg, k)
+        seen = self.model.predict(
+            image_rgb, camera, crops, mirror=moves[:, 3] > 0, turn_deg=turns_deg
+        )
+        return seen, before
 
     def ray_boxes_from_detections(
         self, camera: Camera, found: FaceDetections
@@ -279,21 +341,33 @@ class HeadPoseEstimator:
         """How far the next frame's crop should take the head for turned, degrees clockwise.
 
         0 near upright, where the network needs no help, and for a pose that may be wrong: a hidden
-        head must not turn the crop in which it is looked for.
+        head must not turn the crop in which it is looked for, nor may one that is not understood.
         """
         R, t = pose.R_cam_from_head[None], pose.t_cam_from_head_mm[None]
         roll_deg = -float(self.model.upright_turn_deg(R, t)[0])
-        is_sure = pose.confidence >= SURE_OF_ROLL
+        is_face = pose.confidence >= SURE_OF_ROLL
+        is_sure = is_face and pose.uncertainty_deg <= ROLL_KNOWN_WITHIN_DEG
         return roll_deg if is_sure and abs(roll_deg) > UPRIGHT_WITHIN_DEG else 0.0
 
     def _head_pose(
-        self, seen: PosePrediction, rows: slice, camera: Camera, score: float | None
+        self,
+        seen: PosePrediction,
+        rows: slice,
+        camera: Camera,
+        presence_before: Float[Array, "l"],
+        score: float | None,
     ) -> HeadPose:
+        """presence_before: of looks before those of the rows."""
         R, t_m = seen.R_cam_from_head[rows], seen.t_cam_from_head_m[rows]
         vertices_head_m = seen.vertices_head_m[rows][0].astype(np.float64)
-        evidence = self._evidence(seen, rows, score)
+        known = (seen.presence, seen.rotation_covariance_cam)
+        presence, claimed = (None if said is None else said[rows] for said in known)
+        if presence is not None:
+            presence = np.concatenate([presence_before, presence])
+        evidence = evidence_of_views(
+            R, t_m, presence, claimed, score, self.model.typical_error_deg, self.model.looks
+        )
         R_cam_from_head = nearest_rotation(R[0])  # the network's is one to single precision
-        covariance = seen.rotation_covariance_cam
         projected = camera.project(vertices_head_m @ R_cam_from_head.T + t_m[0])
         return HeadPose(
             R_cam_from_head=R_cam_from_head,
@@ -306,33 +380,9 @@ class HeadPoseEstimator:
             vertices_head_m=vertices_head_m,
             landmarks_68_head_m=vertices_head_m[self.landmark_68_ids],
             model=self.name,
-            rotation_covariance_cam=None if covariance is None else covariance[rows][0],
+            rotation_covariance_cam=evidence.rotation_covariance_cam,
             t_sigma_mm=None if seen.t_sigma_m is None else seen.t_sigma_m[rows][0] * 1000.0,
         )
-
-    def _evidence(self, seen: PosePrediction, rows: slice, score: float | None) -> _Evidence:
-        """How sure the answer is: what the network says of itself, else whether its views agree.
-
-        Views that contradict each other overrule a network that is sure of itself.
-        """
-        R, t_m = seen.R_cam_from_head[rows], seen.t_cam_from_head_m[rows]
-        agreement, spread_deg = _agreement(R, t_m, score)
-        typical_deg = self.model.typical_error_deg
-        if len(R) == 1:
-            evidence = _Evidence(1.0, typical_deg, "typical of the model")
-        else:
-            error_deg = float(np.hypot(typical_deg, spread_deg))
-            evidence = _Evidence(agreement, error_deg, "mirror and crop jitter")
-        if seen.presence is not None:
-            presence = float(seen.presence[rows].mean())
-            known = presence if agreement >= MIN_CONFIDENCE else min(presence, agreement)
-            evidence = replace(evidence, confidence=known)
-        if seen.rotation_covariance_cam is not None:
-            claimed = expected_geodesic_deg(seen.rotation_covariance_cam[rows][:1])
-            evidence = replace(
-                evidence, uncertainty_deg=float(claimed[0]), source="the network itself"
-            )
-        return evidence
 
 
 def _averaged_with_last(seen: PosePrediction, k: int) -> PosePrediction:
@@ -346,32 +396,3 @@ def _averaged_with_last(seen: PosePrediction, k: int) -> PosePrediction:
     t[::k] = (t[::k] + t[k - 1 :: k]) / 2
     vertices[::k] = (vertices[::k] + vertices[k - 1 :: k]) / 2
     return replace(seen, R_cam_from_head=R, t_cam_from_head_m=t, vertices_head_m=vertices)
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    confidence: float
-    uncertainty_deg: float
-    source: str
-
-
-def _agreement(
-    R: Float[Array, "k 3 3"], t_m: Float[Array, "k 3"], score: float | None
-) -> tuple[float, float]:
-    """(how well the views of one crop agree, 0 to 1; their spread in degrees).
-
-    On a face a network says the same of every view; on anything else it says something else each
-    time. The detector's score moves the balance: a logistic of 2.2 - 2.2 E + 0.5 (logit(score) -
-    4), where E is the squared disagreement in units of `SPREAD_SCALE_DEG` and
-    `DEPTH_SPREAD_SCALE`. Not calibrated. One view agrees with itself.
-    """
-    if len(R) == 1:
-        return 1.0, 0.0
-    spread_deg = float(np.sqrt(np.mean(geodesic_deg(R[1:], R[:1]) ** 2)))
-    depth_spread = float(np.abs(np.log(np.maximum(t_m[1:, 2], 1e-3) / max(t_m[0, 2], 1e-3))).max())
-    against = (spread_deg / SPREAD_SCALE_DEG) ** 2 + (depth_spread / DEPTH_SPREAD_SCALE) ** 2
-    logit = 2.2 - 2.2 * against
-    if score is not None:
-        p = float(np.clip(score, 0.1, 0.999))
-        logit += 0.5 * (np.log(p / (1 - p)) - 4.0)
-    return float(1.0 / (1.0 + np.exp(-np.clip(logit, -50, 50)))), spread_deg

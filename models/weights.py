@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from models.flame.open_head import T_HEAD_FROM_OPEN_HEAD
 from models.geometry.rotations import about_x
-from models.trg.bundle import read_bundle
+from models.trg.bundle import read_bundle, read_looks
 from models.trg.checkpoints import (
     ARRAY_LAYOUTS,
     array_root,
@@ -27,6 +27,7 @@ from models.trg.checkpoints import (
     read_state_dict,
 )
 from models.trg.config import TrgConfig
+from models.trg.looks import LooksCalibration
 from models.trg.network import Trg
 from models.trg.pose_model import PoseMesh, PoseModel
 
@@ -122,7 +123,7 @@ _ENTRIES = (
         name="trg-mini",
         label="trg-mini (bundled)",
         weights_file="assets/trg_mini.safetensors",
-        sha256="c2e0de91e45bca93f892ca47a61fb8c500d9d8c60c9cd33a870d6f0185f6841d",
+        sha256="c2dbd43a96a930c661a050a556c1ceb0db150f141fe961ae00a9ec3132d12510",
         config=None,
         licence="the project's; parts initialised from FaceMesh: Apache-2.0 (assets/ASSETS.md)",
         origin="the project's own: trained on renders of MakeHuman heads with CC0 portraits",
@@ -178,10 +179,10 @@ def load_pose_model(
     entry, target = model_entry(name), _checked_device(device)
     weights_path = Path(path) if path is not None else _root(root) / entry.weights_file
     if entry.is_bundled:
-        network, mesh = _load_bundle(weights_path)
+        network, mesh, looks = _load_bundle(weights_path)
     else:
-        network, mesh = _load_released(entry, weights_path, root)
-    return _pose_model(entry, network, mesh, target, bf16)
+        (network, mesh), looks = _load_released(entry, weights_path, root), None
+    return _pose_model(entry, network, mesh, looks, target, bf16)
 
 
 def load_own_bundle(
@@ -200,12 +201,17 @@ def load_own_bundle(
         raise ValueError(f"{name} is a model of the program: own weights need another name.")
     unknown = float("nan")
     entry = replace(model_entry(kind), name=name, label=label, typical_error_deg=unknown)
-    network, mesh = _load_bundle(Path(path))
-    return _pose_model(entry, network, mesh, _checked_device(device), bf16=False)
+    network, mesh, looks = _load_bundle(Path(path))
+    return _pose_model(entry, network, mesh, looks, _checked_device(device), bf16=False)
 
 
 def _pose_model(
-    entry: ModelEntry, network: Trg, mesh: PoseMesh, target: torch.device, bf16: bool
+    entry: ModelEntry,
+    network: Trg,
+    mesh: PoseMesh,
+    looks: LooksCalibration | None,
+    target: torch.device,
+    bf16: bool,
 ) -> PoseModel:
     return PoseModel(
         entry.name,
@@ -217,10 +223,11 @@ def _pose_model(
         bf16=bf16,
         typical_error_deg=entry.typical_error_deg,
         looks_upright=entry.looks_upright,
+        looks=looks,
     )
 
 
-def _load_bundle(path: Path) -> tuple[Trg, PoseMesh]:
+def _load_bundle(path: Path) -> tuple[Trg, PoseMesh, LooksCalibration | None]:
     network, arrays = read_bundle(path)
     mesh = PoseMesh(
         template_vertices_m=arrays.canonical_vertices_m,
@@ -230,7 +237,7 @@ def _load_bundle(path: Path) -> tuple[Trg, PoseMesh]:
         crop_vertex_ids=None,
         crop_scale=CROP_SCALE,
     )
-    return network, mesh
+    return network, mesh, read_looks(path)
 
 
 def _load_released(entry: ModelEntry, path: Path, root: Path | str | None) -> tuple[Trg, PoseMesh]:

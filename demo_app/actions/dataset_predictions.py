@@ -10,10 +10,11 @@ import numpy as np
 from demo_app.actions.dataset_annotation import SecondPose
 from demo_app.actions.views import notice_html
 from demo_app.inference.pipeline import PoseEstimator
-from models.estimator import DETECTOR_BOX_SCALE, VIEWS, HeadPose
+from models.estimator import DETECTOR_BOX_SCALE, HeadPose
 from models.geometry.boxes import ray_box_from_xyxy
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
 from models.geometry.rotations import geodesic_deg
+from models.trg.looks import VIEWS
 from viewer.datasets.sample import Sample
 from viewer.index.predictions import Prediction, read_predictions
 

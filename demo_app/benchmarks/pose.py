@@ -14,10 +14,11 @@ import torch
 from demo_app.benchmarks.timing import machine, p50_p95, time_calls_ms
 from demo_app.inference.images import read_image
 from demo_app.inference.pipeline import FramePipeline
-from models.estimator import TRACKING_VIEWS, HeadPoseEstimator
+from models.estimator import HeadPoseEstimator
 from models.face_detection.mtcnn import MIN_FACE_FRACTION_WEBCAM
 from models.geometry.cameras import WEBCAM_HORIZONTAL_FOV_DEG, Camera, camera_from_horizontal_fov
 from models.trg.config import TrgConfig
+from models.trg.looks import TRACKING_VIEWS
 from models.trg.network import Trg
 from models.trg.pose_model import PoseMesh, PoseModel
 from models.trg.preprocess import cut_crop

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from models.estimator import HeadPoseEstimator
 from models.geometry.cameras import Camera
 from models.geometry.rotations import nearest_rotation
 from models.trg.pose_model import PosePrediction
@@ -16,6 +17,7 @@ from models.trg.pose_model import PosePrediction
 Array = np.ndarray
 
 SINGLE_PASS, TWO_PASSES, MIRROR_AVERAGE = "single pass", "two passes", "mirror average"
+APP_ANSWER = "as the app looks"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,30 @@ def two_passes(model: CropModel) -> Column:
         turn_deg = model.upright_turn_deg(first.R_cam_from_head, first.t_cam_from_head_m)
         return _poses(
             model.predict(image_rgb, camera, boxes_around(model, first), turn_deg=turn_deg)
+        )
+
+    return column
+
+
+def app_answer(estimator: HeadPoseEstimator) -> Column:
+    """Two passes as the app makes them, with several views in the second, and more where a head is
+    not understood; the views' agreement counts in what is said of errors, and presence is the app's
+    confidence."""
+
+    def column(image_rgb: Array, camera: Camera, ray_boxes: Array) -> Poses:
+        heads = estimator.predict_boxes(image_rgb, camera, ray_boxes)
+
+        def stacked(name: str) -> Array | None:
+            values = [getattr(head, name) for head in heads]
+            return None if any(value is None for value in values) else np.stack(values)
+
+        return Poses(
+            stacked("R_cam_from_head"),
+            stacked("t_cam_from_head_mm"),
+            1000.0 * stacked("vertices_head_m"),
+            stacked("rotation_covariance_cam"),
+            stacked("t_sigma_mm"),
+            stacked("confidence"),
         )
 
     return column

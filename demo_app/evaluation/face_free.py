@@ -25,14 +25,15 @@ DEFAULT_COUNT = 2000
 
 @dataclass(frozen=True)
 class FaceFreeFigures:
-    """Of the crops of one source. presence: None without that head.
+    """Of the crops of one source.
 
-    agreement: the rule without a head: views of one crop that agree, see `HeadPoseEstimator`.
+    presence: of the network's single look; None without that head. answer: what the app would show,
+    by its confidence, see `HeadPoseEstimator`.
     """
 
     crops: int
     presence_false_accepts_pct: float | None
-    agreement_false_accepts_pct: float
+    answer_false_accepts_pct: float
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _Judged:
         return FaceFreeFigures(
             crops=len(self.confidence),
             presence_false_accepts_pct=None if known is None else known.false_accepts_pct,
-            agreement_false_accepts_pct=percent(np.array(self.confidence) >= min_confidence),
+            answer_false_accepts_pct=percent(np.array(self.confidence) >= min_confidence),
         )
 
 
@@ -147,8 +148,8 @@ def _centre_square(width_px: int, height_px: int) -> Float[Array, "4"]:
 def _notes(has_presence: bool) -> tuple[str, ...]:
     notes = (
         "Nobody checks that the pictures show no face; a face in them counts as a false accept. "
-        "agreement: mirrored and shifted views of the crop after a second pass, without a "
-        "detector's score.",
+        "answer: after a second pass, with mirrored and shifted views of the crop; no detector's "
+        "score.",
     )
     if has_presence:
         return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,7 +15,7 @@ from demo_app.evaluation.calibration import (
     coverage_figures,
     presence_figures,
 )
-from demo_app.evaluation.columns import SINGLE_PASS, Column, Poses, poses_stacked
+from demo_app.evaluation.columns import APP_ANSWER, SINGLE_PASS, Column, Poses, poses_stacked
 from demo_app.evaluation.errors import PoseFigures, binned_figures, readable_ypr_deg
 from demo_app.evaluation.faces import (
     Detect,
@@ -30,6 +31,7 @@ from viewer.datasets.synthetic import PosedPicture, SyntheticDataset
 from viewer.datasets.synthetic_format import THINGS
 
 Array = np.ndarray
+Figures = TypeVar("Figures")
 
 SEED = 3
 SCALE_JITTER_LOG, SHIFT_SIGMA, SHIFT_LIMIT = 0.12, 0.03, 0.08
@@ -39,6 +41,7 @@ JITTER = (
 )
 PLAIN_ROLL_DEG = 40.0
 """Heads of the prototype's test were rolled no further, and nothing was in front of them."""
+SAY_PRESENCE = (SINGLE_PASS, APP_ANSWER)
 TRUE_BOXES_TOO = "single pass, true boxes of the same faces"
 
 
@@ -46,7 +49,7 @@ TRUE_BOXES_TOO = "single pass, true boxes of the same faces"
 class HeldOut:
     """figures: by column, then by bin; see `demo_app.evaluation.errors.bins_of` and `_views`.
 
-    coverage, presence: of the single pass; None without such a head.
+    coverage, presence: by column, where it says something of its errors and of presence.
     """
 
     data: str
@@ -55,8 +58,8 @@ class HeldOut:
     faces_not_found: int
     negatives: int
     figures: dict[str, dict[str, PoseFigures]]
-    coverage: CoverageFigures | None
-    presence: PresenceFigures | None
+    coverage: dict[str, CoverageFigures]
+    presence: dict[str, PresenceFigures]
     protocol: str = "held-out"
     notes: tuple[str, ...] = field(default=())
 
@@ -65,6 +68,11 @@ def true_ray_box(head: PosedPicture) -> Float[Array, "3"]:
     """The square around the 468 landmarks, as trg-mini is trained to see a head; for all models."""
     cam_m = _landmarks_cam_m(head)
     return ray_box_from_points(cam_m[:, :2] / np.maximum(cam_m[:, 2:], 0.01), CROP_SCALE)
+
+
+def true_box_xyxy(head: PosedPicture) -> Float[Array, "4"]:
+    """Extent of the 468 landmarks in the picture, pixels."""
+    return bounding_box_xyxy(head.camera.project(_landmarks_cam_m(head)))
 
 
 def jittered(ray_box: Float[Array, "3"], rng: np.random.Generator) -> Float[Array, "3"]:
@@ -94,15 +102,16 @@ def evaluate_held_out(
     same_faces: list[Poses] = []
     true: list[Poses] = []
     has_things: list[bool] = []
-    of_negatives: list[Array] = []
+    of_negatives: dict[str, list[Poses]] = {name: [] for name in columns if name in SAY_PRESENCE}
     lost = negatives = 0
     for row in range(rows):
         head = dataset.posed_picture(row)
         progress(row + 1, rows, "pictures")
         if not head.is_face:
             negatives += 1
-            seen = columns[SINGLE_PASS](head.image_rgb, head.camera, _whole_picture(head)[None])
-            of_negatives += [] if seen.presence is None else [seen.presence]
+            whole = whole_picture(head)[None]
+            for name, seen in of_negatives.items():
+                seen.append(columns[name](head.image_rgb, head.camera, whole))
             continue
         box = true_box = jittered(true_ray_box(head), rng)
         if detect is not None:
@@ -128,12 +137,18 @@ def evaluate_held_out(
         faces_not_found=lost,
         negatives=negatives,
         figures={name: binned_figures(poses, truth, views) for name, poses in stacked.items()},
-        coverage=coverage_figures(single, truth),
-        presence=presence_figures(
-            single.presence, np.concatenate(of_negatives) if of_negatives else None
-        ),
+        coverage=_known({k: coverage_figures(poses, truth) for k, poses in stacked.items()}),
+        presence=_known({k: _presence(stacked[k], seen) for k, seen in of_negatives.items()}),
         notes=_notes(single),
     )
+
+
+def _presence(of_faces: Poses, of_negatives: list[Poses]) -> PresenceFigures | None:
+    return presence_figures(of_faces.presence, poses_stacked(of_negatives).presence)
+
+
+def _known(figures: Mapping[str, Figures | None]) -> dict[str, Figures]:
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _views(truth: Poses, has_things: Bool[Array, "n"]) -> dict[str, Bool[Array, "n"]]:
@@ -169,8 +184,7 @@ def _truth(head: PosedPicture) -> Poses:
 
 
 def _detected(detect: Detect, head: PosedPicture) -> Float[Array, "3"] | None:
-    true_box = bounding_box_xyxy(head.camera.project(_landmarks_cam_m(head)))
-    box = box_of_face(detect(head.image_rgb), true_box)
+    box = box_of_face(detect(head.image_rgb), true_box_xyxy(head))
     return None if box is None else detector_ray_box(head.camera, box)
 
 
@@ -179,7 +193,7 @@ def _landmarks_cam_m(head: PosedPicture) -> Float[Array, "468 3"]:
     return points @ head.R_cam_from_head.T + head.t_cam_from_head_mm / 1000.0
 
 
-def _whole_picture(head: PosedPicture) -> Float[Array, "3"]:
+def whole_picture(head: PosedPicture) -> Float[Array, "3"]:
     """What a negative shows is in its middle."""
     w, h = head.camera.size_wh_px
     centre = head.camera.normalise(np.array([w / 2, h / 2]))

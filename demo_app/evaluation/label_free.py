@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from demo_app.evaluation.columns import Column, CropModel, Poses, boxes_around
+from demo_app.evaluation.columns import Column, Poses, boxes_around
 from demo_app.evaluation.errors import mean, percentile
 from demo_app.evaluation.faces import (
     Detect,
@@ -25,15 +25,14 @@ from demo_app.evaluation.faces import (
     no_progress,
 )
 from demo_app.evaluation.picture_moves import Look, Move, all_moves
+from models.estimator import HeadPoseEstimator
 from models.geometry.rotations import geodesic_deg
 
 Array = np.ndarray
 
 MIN_SCORE = 0.9
-"""Detections that the detector itself doubts are left out, and counted."""
-
-MIN_PRESENCE = 0.5
-"""So are those that the network takes for no face when it looks the second time."""
+"""Detections that the detector itself doubts are left out, and counted; so are those that the app
+would not show."""
 
 DETECTOR_CROP, REFINED_CROP = "detector's crop", "refined crop"
 
@@ -57,7 +56,8 @@ class MoveFigures:
 class LabelFree:
     """figures: by crop of the original and column, then by move.
 
-    detections_left_out: by the detector's score. detections_refused: by the network's presence.
+    detections_left_out: by the detector's score. detections_refused: not
+    shown by the app, see `HeadPoseEstimator`.
     """
 
     data: tuple[str, ...]
@@ -118,7 +118,7 @@ def move_figures(differences: Float[Array, "n 3"]) -> MoveFigures:
 
 def evaluate_label_free(
     photos: PhotoFolder,
-    model: CropModel,
+    estimator: HeadPoseEstimator,
     columns: Mapping[str, Column],
     detect: Detect,
     *,
@@ -137,11 +137,11 @@ def evaluate_label_free(
             break
         seen += 1
         found = detect(photo.image_rgb)
-        sure = found.boxes_xyxy_px[found.scores >= MIN_SCORE]
+        sure = np.flatnonzero(found.scores >= MIN_SCORE)
         left_out += len(found) - len(sure)
         empty += len(sure) == 0
-        for box in sure:
-            crops = _crops(photo, box, model)
+        for i in sure:
+            crops = _crops(photo, found.boxes_xyxy_px[i], found.scores[i : i + 1], estimator)
             if crops is None:
                 refused += 1
                 continue
@@ -165,16 +165,18 @@ def evaluate_label_free(
 
 
 def _crops(
-    photo: Photo, box_xyxy_px: Float[Array, "4"], model: CropModel
+    photo: Photo,
+    box_xyxy_px: Float[Array, "4"],
+    score: Float[Array, "1"],
+    estimator: HeadPoseEstimator,
 ) -> dict[str, Float[Array, "3"]] | None:
-    """The crops to start from, by name; None if the network sees no face."""
+    """The crops to start from, by name; None if the app would not show the face."""
     crop = detector_ray_box(photo.camera, box_xyxy_px)
-    first = model.predict(photo.image_rgb, photo.camera, crop[None])
-    refined = boxes_around(model, first)
-    again = model.predict(photo.image_rgb, photo.camera, refined)
-    if again.presence is not None and again.presence[0] < MIN_PRESENCE:
+    (answer,) = estimator.predict_boxes(photo.image_rgb, photo.camera, crop[None], scores=score)
+    if answer.confidence < estimator.min_confidence:
         return None
-    return {DETECTOR_CROP: crop, REFINED_CROP: refined[0]}
+    first = estimator.model.predict(photo.image_rgb, photo.camera, crop[None])
+    return {DETECTOR_CROP: crop, REFINED_CROP: boxes_around(estimator.model, first)[0]}
 
 
 def _compare(

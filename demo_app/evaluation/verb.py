@@ -199,12 +199,12 @@ class Evaluate:
             from demo_app.evaluation.speed import evaluate_speed
 
             return evaluate_speed(self._model.path)
-        from demo_app.evaluation.columns import model_columns
+        from demo_app.evaluation.columns import APP_ANSWER, app_answer, model_columns
         from models.estimator import HeadPoseEstimator
 
         model = self._model
         estimator = HeadPoseEstimator.load(model.name, device=self.device, path=model.path)
-        columns = model_columns(estimator.model)
+        columns = model_columns(estimator.model) | {APP_ANSWER: app_answer(estimator)}
         if self.baselines:
             from demo_app.evaluation.baselines import baseline_columns
 
@@ -214,14 +214,14 @@ class Evaluate:
     def _measured_with(
         self, estimator: HeadPoseEstimator, columns: dict[str, Column], detect: Detect
     ) -> Any:
-        from demo_app.evaluation.columns import TWO_PASSES
+        from demo_app.evaluation.columns import APP_ANSWER, TWO_PASSES
         from demo_app.evaluation.face_free import DEFAULT_COUNT, evaluate_face_free
         from demo_app.evaluation.held_out import evaluate_held_out
         from demo_app.evaluation.label_free import evaluate_label_free
         from demo_app.evaluation.labelled import evaluate_labelled
         from viewer.datasets.synthetic import SyntheticDataset
 
-        model, say = estimator.model, stderr_progress()
+        say = stderr_progress()
         if self.protocol == "held-out":
             chosen = detect if self.boxes == "mtcnn" else None
             dataset = SyntheticDataset(self.data[0])
@@ -229,9 +229,11 @@ class Evaluate:
                 dataset, columns, detect=chosen, count=self.count, progress=say
             )
         if self.protocol == "label-free":
-            moved = {name: column for name, column in columns.items() if name != TWO_PASSES}
+            moved = {k: v for k, v in columns.items() if k not in (TWO_PASSES, APP_ANSWER)}
             photos = PhotoFolder(self.photos)
-            return evaluate_label_free(photos, model, moved, detect, count=self.count, progress=say)
+            return evaluate_label_free(
+                photos, estimator, moved, detect, count=self.count, progress=say
+            )
         if self.protocol == "labelled":
             return evaluate_labelled(self.data, columns, detect, count=self.count, progress=say)
         return evaluate_face_free(

@@ -13,10 +13,11 @@ from jaxtyping import Float, Int, UInt8
 from demo_app.inference.records import FacePose, FrameResult
 from demo_app.inference.smoothing import PoseSmoother, SmoothingOptions
 from demo_app.inference.tracking import Observation, Track, Tracker, TrackingOptions
-from models.estimator import TRACKING_VIEWS, HeadPose
+from models.estimator import HeadPose
 from models.face_detection.base import FaceDetections, FaceDetector
 from models.geometry.boxes import RayBox
 from models.geometry.cameras import Camera
+from models.trg.looks import TRACKING_VIEWS
 
 Array = np.ndarray
 
@@ -208,6 +209,7 @@ def _with_evidence_of(pose: HeadPose, earlier: HeadPose) -> HeadPose:
         confidence=earlier.confidence,
         uncertainty_deg=earlier.uncertainty_deg,
         uncertainty_source=earlier.uncertainty_source,
+        rotation_covariance_cam=earlier.rotation_covariance_cam,
     )
 
 

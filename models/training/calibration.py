@@ -206,7 +206,7 @@ def platt_factors(
 
     Faces and others count alike, however many there are of either: 0.5 is where as large a share of
     the faces as of the others is on the wrong side, as nearly as a straight line can tell.
-    Newton's method, damped. Raises: ValueError unless there are faces and negatives.
+    Raises: ValueError unless there are faces and negatives.
     """
     n_face, n_other = int(is_face.sum()), int((~is_face).sum())
     if not (n_face and n_other):
@@ -214,16 +214,29 @@ def platt_factors(
     target = np.where(is_face, (n_face + 1.0) / (n_face + 2.0), 1.0 / (n_other + 2.0))
     count = np.where(is_face, 0.5 * len(logit) / n_face, 0.5 * len(logit) / n_other)
     inputs = np.stack([logit, np.ones_like(logit)], 1)
+    factors = logistic_factors(inputs, target, count, np.array([1.0, 0.0]), n_rounds)
+    return float(factors[0]), float(factors[1])
+
+
+def logistic_factors(
+    inputs: Float[Array, "n m"],
+    target: Float[Array, "n"],
+    count: Float[Array, "n"],
+    start: Float[Array, "m"],
+    n_rounds: int = 50,
+) -> Float[Array, "m"]:
+    """Factors of a logistic regression, by Newton's method, damped. target: wanted probabilities;
+    count: what each row counts."""
 
     def loss(w: Array) -> float:
         z = inputs @ w
         return float(count @ (np.logaddexp(0.0, z) - target * z) + 1e-6 * (w @ w))
 
-    factors, best = np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
+    factors, best = start, loss(start)
     for _ in range(n_rounds):
         p = 1.0 / (1.0 + np.exp(-np.clip(inputs @ factors, -500.0, 500.0)))
         gradient = inputs.T @ (count * (p - target)) + 2e-6 * factors
-        hessian = (inputs * (count * p * (1.0 - p))[:, None]).T @ inputs + 1e-6 * np.eye(2)
+        hessian = (inputs * (count * p * (1.0 - p))[:, None]).T @ inputs + 1e-6 * np.eye(len(start))
         move, size = np.linalg.solve(hessian, gradient), 1.0
         while size > 1e-8 and loss(factors - size * move) > best:
             size /= 2.0
@@ -231,7 +244,7 @@ def platt_factors(
             break
         factors = factors - size * move
         best = loss(factors)
-    return float(factors[0]), float(factors[1])
+    return factors
 
 
 def calibrate_presence(network: Trg, predictions: HeldOutPredictions) -> tuple[float, float]:

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from models.trg.checkpoints import CheckpointError, network_with_weights
 from models.trg.config import TrgConfig
+from models.trg.looks import LooksCalibration
 from models.trg.network import Trg
 
 Array = np.ndarray
 
 BUNDLE_FORMAT = "trg-studio bundle 1"
-_WEIGHT = "network."
+_WEIGHT, _LOOKS = "network.", "looks"
 _ARRAYS = ("sample_index", "triangles", "landmark_68_ids", "canonical_vertices_m")
 
 
@@ -94,6 +95,30 @@ def read_bundle(path: Path | str) -> tuple[Trg, BundleArrays]:
         raise CheckpointError(f"{path} has no usable configuration: {error}") from error
     weights = {k.removeprefix(_WEIGHT): v for k, v in tensors.items() if k.startswith(_WEIGHT)}
     return network_with_weights(config, arrays.sample_index, weights, str(path)), arrays
+
+
+def read_looks(path: Path | str) -> LooksCalibration | None:
+    """How several looks of a bundle's network count; None if it was not calibrated for that.
+
+    Of a file that `read_bundle` takes. Raises: CheckpointError.
+    """
+    with safe_open(str(path), framework="pt") as file:
+        text = (file.metadata() or {}).get(_LOOKS)
+    try:
+        return None if text is None else LooksCalibration.from_json(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error} Get the file again.") from error
+
+
+def write_looks(path: Path | str, looks: LooksCalibration) -> None:
+    """Put it into a bundle's header; the weights stay as they are, byte for byte."""
+    path = Path(path)
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    new = path.with_name(path.name + ".new")
+    save_file(tensors, str(new), metadata={**metadata, _LOOKS: looks.to_json()})
+    new.replace(path)
 
 
 def _to_numpy(values: Tensor) -> Array:

@@ -14,6 +14,7 @@ from models.geometry.boxes import ray_box_from_points
 from models.geometry.cameras import Camera
 from models.geometry.rotations import MIRROR_X, about_z, roll_in_view_deg
 from models.threads import one_thread
+from models.trg.looks import LooksCalibration
 from models.trg.network import Trg, TrgIterate
 from models.trg.preprocess import (
     cut_crop,
@@ -122,10 +123,12 @@ class PoseModel:
         bf16: bool = False,
         typical_error_deg: float = float("nan"),
         looks_upright: bool = False,
+        looks: LooksCalibration | None = None,
     ) -> None:
         """T_head_from_model: rigid; the network's own head frame in the project's `head`.
 
         typical_error_deg, looks_upright: see `models.weights.ModelEntry`.
+        looks: how several looks at one head count together; None: not known.
         bf16: convolutions in bfloat16; only on CUDA. Raises: ValueError if asked for elsewhere.
         """
         if bf16 and device.type != "cuda":
@@ -133,6 +136,7 @@ class PoseModel:
         self.name, self.label, self.device = name, label, device
         self.mesh = mesh
         self.typical_error_deg, self.looks_upright = typical_error_deg, looks_upright
+        self.looks = looks
         self.triangles, self.landmark_68_ids = mesh.triangles, mesh.landmark_68_ids
         self.crop_vertex_ids, self.crop_scale = mesh.crop_vertex_ids, mesh.crop_scale
         self.config = network.config

@@ -112,6 +112,15 @@ def test_the_weights_load_and_judge_themselves(trained: Path) -> None:
     assert model.config.presence_head and model.config.uncertainty_head
 
 
+def test_looks_are_not_calibrated_on_a_handful(
+    data: Path, trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained / "trg_mini.safetensors"
+    before = weights.read_bytes()
+    assert _run("calibrate", "--weights", weights, "--data", data / "validation") == 2
+    assert "too few" in capfd.readouterr().err and weights.read_bytes() == before
+
+
 def test_a_stopped_run_goes_on(data: Path, trained: Path, tmp_path: Path) -> None:
     """Two steps, then two more of a run of four, give the weights of four steps at once."""
     (tmp_path / "STOP").touch()

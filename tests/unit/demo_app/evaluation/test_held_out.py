@@ -48,9 +48,10 @@ def test_three_degrees_about_x_are_three_degrees_of_pitch() -> None:
     views = result.figures[SINGLE_PASS]
     assert (views["something in front"].heads, views["nothing in front"].heads) == (20, 40)
     assert 0 < views["nothing in front, roll within 40 deg"].heads < 20
-    assert result.coverage.rotation_x_1_sigma_pct == 100.0
-    assert result.presence.false_rejects_pct == 0.0
-    assert (result.presence.negatives, result.presence.false_accepts_pct) == (5, 100.0)
+    assert result.coverage[SINGLE_PASS].rotation_x_1_sigma_pct == 100.0
+    presence = result.presence[SINGLE_PASS]
+    assert presence.false_rejects_pct == 0.0
+    assert (presence.negatives, presence.false_accepts_pct) == (5, 100.0)
 
 
 def test_the_second_pass_sees_the_refined_crop() -> None:
@@ -69,7 +70,7 @@ def test_the_second_pass_sees_the_refined_crop() -> None:
     assert result.figures[TWO_PASSES]["all"].ge_mean_deg < 0.3 * (
         result.figures[SINGLE_PASS]["all"].ge_mean_deg
     )
-    assert result.coverage is result.presence is None
+    assert result.coverage == result.presence == {}
     assert any("no uncertainty head" in note for note in result.notes)
 
 

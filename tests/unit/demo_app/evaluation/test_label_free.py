@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -26,6 +27,22 @@ from tests.unit.demo_app.evaluation.fakes import (
 Detect = Callable[[np.ndarray], FaceDetections]
 
 
+class AppFake:
+    """Shows the faces that lie left of a column of the picture."""
+
+    min_confidence = 0.5
+
+    def __init__(self, model: FakeModel, refused_from_px: float = np.inf) -> None:
+        self.model, self.refused_from_px = model, refused_from_px
+
+    def predict_boxes(
+        self, _: np.ndarray, camera: Camera, ray_boxes: np.ndarray, *, scores: np.ndarray
+    ) -> list[SimpleNamespace]:
+        assert scores.shape == (1,) and scores[0] > 0.9
+        middle_px = camera.project(np.append(ray_boxes[0, :2], 1.0)[None])[0, 0]
+        return [SimpleNamespace(confidence=0.9 if middle_px < self.refused_from_px else 0.4)]
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> PhotoFolder:
     """Two faces, a picture without one, a damaged one and a text."""
@@ -41,7 +58,7 @@ def photos(tmp_path: Path) -> PhotoFolder:
 def test_a_perfect_network_differs_by_nothing(photos: PhotoFolder, detect_spots: Detect) -> None:
     model = FakeModel(pose_of_spots)
     columns = model_columns(model)
-    result = evaluate_label_free(photos, model, columns, detect_spots)
+    result = evaluate_label_free(photos, AppFake(model), columns, detect_spots)
     assert (result.photos, result.faces, result.photos_without_face) == (3, 2, 1)
     assert (result.photos_unreadable, result.other_files) == (1, 1)
     assert result.detections_left_out == 2
@@ -63,7 +80,7 @@ def test_a_bias_that_depends_on_the_crop_is_found(
         return about_y(10.0 * float(np.log(box[2]))) @ R, t
 
     model = FakeModel(see)
-    result = evaluate_label_free(photos, model, model_columns(model), detect_spots)
+    result = evaluate_label_free(photos, AppFake(model), model_columns(model), detect_spots)
     single = result.figures[f"{SINGLE_PASS}, {REFINED_CROP}"]
     near = dict(abs=0.15)
     assert single["scale 1.2"].geodesic_mean_deg == pytest.approx(10 * np.log(1.2), **near)
@@ -73,6 +90,13 @@ def test_a_bias_that_depends_on_the_crop_is_found(
     averaged = result.figures[f"{MIRROR_AVERAGE}, {REFINED_CROP}"]
     assert averaged["scale 1.2"].geodesic_mean_deg == pytest.approx(0, abs=0.2)
     assert averaged["mirror"].geodesic_mean_deg == pytest.approx(0, abs=1e-6)
+
+
+def test_what_the_app_does_not_show_is_left_out(photos: PhotoFolder, detect_spots: Detect) -> None:
+    """The faces' middles are at columns 206 and 210."""
+    model = FakeModel(pose_of_spots)
+    one = evaluate_label_free(photos, AppFake(model, 208.0), model_columns(model), detect_spots)
+    assert (one.faces, one.detections_refused) == (1, 1)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 15.0, -45.0, 120.0])
@@ -113,4 +137,6 @@ def test_no_face_and_no_picture_are_said(tmp_path: Path, detect_spots: Detect) -
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((50, 60, 3), np.uint8))
     model = FakeModel(pose_of_spots)
     with pytest.raises(EvaluationError, match="No face was found in 1 photos"):
-        evaluate_label_free(PhotoFolder([tmp_path]), model, model_columns(model), detect_spots)
+        evaluate_label_free(
+            PhotoFolder([tmp_path]), AppFake(model), model_columns(model), detect_spots
+        )

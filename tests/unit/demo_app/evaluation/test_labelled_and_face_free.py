@@ -94,7 +94,7 @@ def test_face_free_counts_false_accepts(tmp_path: Path) -> None:
     crops, negatives = result.figures.values()
     assert (result.pictures, crops.crops, negatives.crops) == (3, 30, 3)
     assert crops.presence_false_accepts_pct == 100.0
-    assert crops.agreement_false_accepts_pct == 50.0
+    assert crops.answer_false_accepts_pct == 50.0
     without = evaluate_face_free(FakeEstimator(None), PhotoFolder([tmp_path]), count=4)
     assert next(iter(without.figures.values())).presence_false_accepts_pct is None
     assert any("no presence head" in note for note in without.notes)
