@@ -216,7 +216,7 @@ class HeadPoseEstimator:
         rolls_deg: Float[Array, "n"] | None = None,
         average_mirror: bool = False,
     ) -> list[HeadPose]:
-        """One head per crop, in the order of the crops, all in one batch.
+        """One head per crop, in their order; one batch but for heads that need more looks.
 
         passes: 2 first looks at the given crop and then at the one around the predicted mesh,
             turned upright for models that want it so, and again at heads that are not understood; 1
