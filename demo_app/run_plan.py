@@ -239,6 +239,8 @@ def _train_problems(config: RunConfig) -> list[str]:
         problems.append(f"A batch of {train.batch_size} cannot be cut into {parts} parts.")
     if config.recipe != "trg-mini" and train.freeze_stem:
         problems.append("freeze_stem is for the FaceMesh backbone of trg-mini.")
+    if config.recipe != "trg-mini" and train.crop_uses > 1:
+        problems.append("crop_uses is for trg-mini; other recipes use each crop once.")
     if config.recipe != "trg-mini" and train.heads_only:
         problems.append("heads_only is for trg-mini: the released TRG has no such heads.")
     return problems

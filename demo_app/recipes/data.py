@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from demo_app.recipes.setup import Place, RunData
 from demo_app.run_config import DataPart, RunConfig
+from models.training.crop_pool import (
+    CropPool,
+    MirrorOrder,
+    fresh_batches_of,
+    reused_batches,
+)
+from models.trg.batch import PoseBatch
 from viewer.datasets.augment_config import AugmentConfig, TrgAugmentConfig
 from viewer.datasets.network_input import NetworkInput
 from viewer.datasets.pose_batches import build_batches, validation_batches
 from viewer.datasets.source import DatasetError
 from viewer.datasets.training_parts import VALIDATION, open_part
+from viewer.datasets.weak_perspective import MIRROR_68
 
 VALIDATION_CROPS = 800
 """Of each validation part without a limit of its own."""
@@ -33,10 +41,24 @@ def build_data(
         seed=config.seed,
     )
 
-    def batches(start_step: int, stop_step: int):
+    def fresh(start_step: int, stop_step: int) -> Iterator[PoseBatch]:
         return source.batches(
-            start_step, stop_step, workers=config.workers, rank=place.rank, world=place.world
+            start_step,
+            stop_step,
+            workers=config.workers,
+            rank=place.rank,
+            world=place.world,
+            pin_memory=place.device.type == "cuda",
         )
+
+    def reused(start_step: int, stop_step: int) -> Iterator[PoseBatch]:
+        mirror = MirrorOrder(target.mirror_vertex_ids, MIRROR_68)
+        pool = CropPool(mirror, place.device, (config.seed, place.rank))
+        count = fresh_batches_of(stop_step - start_step, uses)
+        steps = range(start_step, stop_step)
+        return reused_batches(fresh(start_step, start_step + count), steps, uses, pool)
+
+    uses = config.train.crop_uses
 
     validation = {
         f"{part.dataset}_{part.split}": list(
@@ -44,7 +66,7 @@ def build_data(
         )
         for part in validation_parts(config, target)
     }
-    return RunData(batches, source.samples_per_epoch, validation)
+    return RunData(fresh if uses == 1 else reused, source.samples_per_epoch, validation)
 
 
 def validation_parts(config: RunConfig, target: NetworkInput) -> tuple[DataPart, ...]:

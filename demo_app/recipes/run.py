@@ -196,6 +196,7 @@ class TrainingRun:
             self.say,
             self.engine.rank,
             self.engine.world,
+            self.engine.device,
             self.accelerator.wait_for_everyone,
         )
         return (build_mini if self.config.recipe == "trg-mini" else build_trg)(self.config, place)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from models.training.objective import Objective
 from models.trg.batch import PoseBatch
 from models.trg.network import Trg
@@ -25,13 +27,14 @@ def _no_others() -> None:
 class Place:
     """Where a run happens: its folder, and which of how many processes this is.
 
-    wait: until all processes are here.
+    device: what it trains on. wait: until all processes are here.
     """
 
     folder: Path
     say: Say
     rank: int = 0
     world: int = 1
+    device: torch.device = torch.device("cpu")
     wait: Callable[[], None] = _no_others
 
     def made_once(self, path: Path, make: Callable[[], None]) -> Path:

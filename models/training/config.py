@@ -97,6 +97,9 @@ class TrainConfig:
     """Weights of the parts of the loss of trg-mini."""
     trg_loss: TrgLossWeights = field(default_factory=TrgLossWeights)
     """Weights of the parts of the loss of trg and trg-multi."""
+    crop_uses: int = 1
+    """How often a prepared crop is trained on, mirrored or not, out of a pool on the device; more
+    than 1 where a GPU is faster than the processors that prepare crops. For trg-mini."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the convolutions; the geometry stays in single precision. fp16 needs a GPU."""
     freeze_batch_norm: bool = False
@@ -133,7 +136,7 @@ class TrainConfig:
         """Raises: ValueError for values that cannot be meant."""
         positive = ("steps", "batch_size", "gradient_accumulation", "lr", "devices", "threads")
         more = ("log_every", "validate_every", "checkpoint_every", "keep_checkpoints")
-        for name in (*positive, *more, "max_bad_steps", "gradient_clip", "epochs"):
+        for name in (*positive, *more, "max_bad_steps", "gradient_clip", "epochs", "crop_uses"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}.")

@@ -264,9 +264,9 @@ class _Run:
         losses = []
         for i, part in enumerate(parts, 1):
             with self.engine.no_sync(last=i == len(parts)):
-                inputs = network_inputs(part, self.network.config, self.engine.device)
-                iterates = self.engine.model(*inputs)
                 here = part.to(self.engine.device)
+                inputs = network_inputs(here, self.network.config, self.engine.device)
+                iterates = self.engine.model(*inputs)
                 loss = torch.stack(list(self.objective.loss(iterates, here, total[1:])))
                 if self.engine.any_of(~_all_finite(iterates, loss)):
                     return None

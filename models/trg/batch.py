@@ -79,6 +79,10 @@ class PoseBatch:
         """The same batch on a device."""
         return self.apply(lambda value: value.to(device, non_blocking=True))
 
+    def pin_memory(self) -> PoseBatch:
+        """The same batch in memory that a GPU reads from while the processor goes on."""
+        return self.apply(torch.Tensor.pin_memory)
+
     def __getitem__(self, rows: slice) -> PoseBatch:
         """The crops of a slice."""
         return self.apply(lambda value: value[rows])

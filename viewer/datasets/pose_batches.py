@@ -102,11 +102,13 @@ class PoseBatches(Dataset[PoseBatch]):
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
+        pin_memory: bool = False,
     ) -> Iterator[PoseBatch]:
         """The batches of the steps in order, made by so many other processes (0: in this one).
 
         rank, world: this process of those that train together; theirs are consecutive parts of the
-        same batch. The worker processes are forks; they end with the iterator.
+        same batch. The worker processes are forks; they end with the iterator. pin_memory: what
+        they made, for a GPU.
         """
         steps = range(start_step, stop_step)
         share = _ShareOfBatches(self, rank, world)
@@ -122,6 +124,7 @@ class PoseBatches(Dataset[PoseBatch]):
             num_workers=workers,
             multiprocessing_context="fork",
             worker_init_fn=_give_way,
+            pin_memory=pin_memory,
             generator=torch.Generator().manual_seed(0),  # leaves the program's own stream alone
         )
         with _no_opencv_threads():

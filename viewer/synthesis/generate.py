@@ -8,8 +8,10 @@ fit) and `face_basis.npz`. Picture number n of a split depends on (seed, split, 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,6 +45,8 @@ Say = Callable[[str], None]
 
 SPLITS = ("train", "validation")
 BASIS_NAME, PEOPLE = "face_basis.npz", "people"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 LEAST_VISIBLE, TRIES = 0.15, 20
 """A head of which less of the face is seen is drawn anew, so many times at most."""
 
@@ -109,7 +113,7 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
             if problem:
                 say(f"{person}: {problem}")
         return [person for person in found if (cache / f"{person}.npz").is_file()]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         jobs = {pool.submit(_fit, found[p], p, cache / f"{p}.npz"): p for p in todo}
         for n, job in enumerate(as_completed(jobs), 1):
             problem = job.result()
@@ -118,6 +122,22 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
             if n % 20 == 0 or n == len(jobs):
                 say(f"fitted {n} of {len(jobs)} portraits")
     return [person for person in found if (cache / f"{person}.npz").is_file()]
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that start meanwhile compute on one thread, in torch and in linear algebra: several
+    of them take the processors from the others. Both read this when they are imported."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _fit(picture: Path, person: str, path: Path) -> str | None:
@@ -154,7 +174,8 @@ def render_split(
             _render_shard(shard)
         return
     workers = min(config.workers, len(missing))
-    with ProcessPoolExecutor(workers, context, _start, (paths, out, info, config)) as pool:
+    start = (paths, out, info, config)
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, _start, start) as pool:
         jobs = [pool.submit(_render_shard, shard) for shard in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()
