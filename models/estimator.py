@@ -279,8 +279,8 @@ class HeadPoseEstimator:
         score: Float[Array, "1"] | None,
     ) -> HeadPose:
         """A head that may be a face and is not understood is looked at a third time, where and how
-        turned it seems to be; then from the start as if it lay on either side or on its head. The
-        surer answer counts, in the last case only if it is surer by far."""
+        turned it seems to be, which says no more of whether it is a face; then from the start as if
+        it lay on either side or on its head. The surer answer counts, the last if surer by far."""
         if head.confidence < MAYBE_A_FACE or head.uncertainty_deg <= UNSURE_DEG:
             return head
         R, t = head.R_cam_from_head[None], head.t_cam_from_head_mm[None]
@@ -288,7 +288,7 @@ class HeadPoseEstimator:
             self.ray_box_from_pose(head)[None], 1, score, -self.model.upright_turn_deg(R, t)
         )
         if third.uncertainty_deg < head.uncertainty_deg:
-            head = third
+            head = replace(third, confidence=head.confidence)
         if head.uncertainty_deg <= LOST_DEG:
             return head
         scores = None if score is None else np.repeat(score, 3)

@@ -43,16 +43,17 @@ class Calibrate:
     photos: Path | None = None
     """Folder of photos, looked through by you, that show no face."""
     count: int = 2500
-    """At most so many pictures of data; of the photos so many random crops as data has others."""
+    """At most so many pictures of data."""
+    photo_crops: int = 1000
+    """So many random crops of the photos."""
 
     def run(self) -> int:
         try:
             estimator = HeadPoseEstimator.load("trg-mini", path=self.weights)
             looks = _Looks(estimator, stderr_progress())
             looks.at_heads(SyntheticDataset(self.data), self.count)
-            n_others = sum(looked.R_true is None for looked in looks.crops[0])
             if self.photos is not None:
-                looks.at_photos(PhotoFolder([self.photos]), n_others)
+                looks.at_photos(PhotoFolder([self.photos]), self.photo_crops)
             found = calibrate_looks(looks.crops, looks.finds)
         except (CheckpointError, EvaluationError, SyntheticDataError, ValueError) as error:
             sys.stderr.write(f"{error}\n")

@@ -14,6 +14,8 @@ from models.trg.network import Trg
 
 Say = Callable[[str], None]
 
+CPU = torch.device("cpu")
+
 
 class RecipeError(ValueError):
     """The recipe cannot be followed with what there is; the message says what is missing."""
@@ -34,7 +36,7 @@ class Place:
     say: Say
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     wait: Callable[[], None] = _no_others
 
     def made_once(self, path: Path, make: Callable[[], None]) -> Path:

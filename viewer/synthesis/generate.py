@@ -113,7 +113,7 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
             if problem:
                 say(f"{person}: {problem}")
         return [person for person in found if (cache / f"{person}.npz").is_file()]
-    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         jobs = {pool.submit(_fit, found[p], p, cache / f"{p}.npz"): p for p in todo}
         for n, job in enumerate(as_completed(jobs), 1):
             problem = job.result()
@@ -125,7 +125,7 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Processes that start meanwhile compute on one thread, in torch and in linear algebra: several
     of them take the processors from the others. Both read this when they are imported."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
@@ -175,7 +175,7 @@ def render_split(
         return
     workers = min(config.workers, len(missing))
     start = (paths, out, info, config)
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, _start, start) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, context, _start, start) as pool:
         jobs = [pool.submit(_render_shard, shard) for shard in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()

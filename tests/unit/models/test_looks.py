@@ -269,6 +269,35 @@ def test_a_head_that_is_not_understood_is_looked_at_the_other_way_up(
     assert model.crops == crops + 4, "a face that is followed gets no second thoughts"
 
 
+class SurerAtTheThirdLook(KnowsUprightHeads):
+    """Whose first five crops tell it little; later ones more, if it may learn."""
+
+    def __init__(self, learns: bool) -> None:
+        super().__init__(upside_down=False)
+        self.learns = learns
+
+    def predict(self, *arguments: Any, **choices: Any) -> Any:
+        found = super().predict(*arguments, **choices)
+        if self.crops > 5 and self.learns:
+            return found
+        return replace(
+            found,
+            presence=np.full(len(found.presence), 0.7),
+            rotation_covariance_cam=100.0 * found.rotation_covariance_cam,
+        )
+
+
+def test_a_third_look_refines_the_pose_and_says_nothing_of_presence() -> None:
+    camera, image = camera_from_horizontal_fov((64, 64)), np.zeros((64, 64, 3), np.uint8)
+    poses = []
+    for learns in (False, True):
+        estimator = HeadPoseEstimator(SurerAtTheThirdLook(learns), NoDetector())
+        poses += estimator.predict_boxes(image, camera, np.array([[0.0, 0.0, 0.3]]))
+    without, with_third = poses
+    assert with_third.uncertainty_deg < 2.0 < 8.0 < without.uncertainty_deg
+    assert with_third.confidence == pytest.approx(without.confidence)
+
+
 def test_a_roll_that_is_not_understood_does_not_turn_the_next_crop() -> None:
     estimator = HeadPoseEstimator(load_pose_model("trg-mini", device="cpu"), NoDetector())
     camera, image = camera_from_horizontal_fov((64, 64)), np.zeros((64, 64, 3), np.uint8)

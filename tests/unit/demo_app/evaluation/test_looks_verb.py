@@ -76,7 +76,7 @@ def run(
 ) -> int:
     monkeypatch.setattr(HeadPoseEstimator, "load", lambda *_, **__: estimator)
     monkeypatch.setattr(looks, "SyntheticDataset", lambda _: estimator.dataset)
-    return looks.Calibrate(weights=weights, data=Path("data"), photos=photos).run()
+    return looks.Calibrate(weights=weights, data=Path("data"), photos=photos, photo_crops=70).run()
 
 
 def test_it_looks_at_all_kinds_and_writes_the_header(
