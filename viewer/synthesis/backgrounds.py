@@ -123,8 +123,14 @@ def _varied(
         image = np.rot90(image, int(rng.integers(1, 4)))
     if rng.random() < 0.5:
         gain = rng.uniform(0.5, 1.5, 3).astype(np.float32)
-        image = np.clip(image * gain, 0, 255).astype(np.uint8)
+        image = cv2.LUT(np.ascontiguousarray(image), _gained_levels(gain))
     return np.ascontiguousarray(image)
+
+
+def _gained_levels(gain: Float[Array, "3"]) -> UInt8[Array, "1 256 3"]:
+    """What each channel's gain makes of every level."""
+    levels = np.arange(256, dtype=np.float32)[None, :, None] * gain
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def _gradient(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 3"]:
@@ -154,22 +160,27 @@ def _patches(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 
 def _texture(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 3"]:
     """Noise whose amplitude falls with a power of its frequency, from sand to clouds, some of it
     drawn out along a line or cut into two tones; or waves, such as bars and tiles."""
-    across, down = np.meshgrid(np.fft.rfftfreq(size_px), np.fft.fftfreq(size_px))
+    across = np.fft.rfftfreq(size_px).astype(np.float32)
+    down = np.fft.fftfreq(size_px).astype(np.float32)[:, None]
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 2) * (rng.random() < 0.4))
-    along = np.cos(angle) * across + np.sin(angle) * down
-    beside = np.cos(angle) * down - np.sin(angle) * across
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along, beside = cos * across + sin * down, cos * down - sin * across
     if rng.random() < 0.3:
-        y, x = np.mgrid[:size_px, :size_px] / size_px
-        waves = rng.uniform(3, 40) * (np.cos(angle) * x + np.sin(angle) * y)
-        crossed = rng.uniform(3, 40) * (np.cos(angle) * y - np.sin(angle) * x)
-        field = np.sin(2 * np.pi * waves) + rng.choice([0.0, 1.0]) * np.sin(2 * np.pi * crossed)
+        x = np.linspace(0, 1, size_px, endpoint=False, dtype=np.float32)
+        y = x[:, None]
+        waves = np.float32(2 * np.pi * rng.uniform(3, 40)) * (cos * x + sin * y)
+        crossed = np.float32(2 * np.pi * rng.uniform(3, 40)) * (cos * y - sin * x)
+        field = np.sin(waves) + np.float32(rng.choice([0.0, 1.0])) * np.sin(crossed)
     else:
-        frequency = np.hypot(along * stretch, beside).clip(1.0 / size_px)
-        noise = np.fft.rfft2(rng.normal(size=(size_px, size_px)))
-        field = np.fft.irfft2(noise * frequency ** -rng.uniform(0.3, 2.0), (size_px, size_px))
+        squared = (np.float32(stretch) * along) ** 2 + beside**2
+        noise = np.fft.rfft2(rng.normal(size=(size_px, size_px)).astype(np.float32))
+        power = np.float32(-rng.uniform(0.3, 2.0) / 2)
+        noise *= squared.clip(np.float32(size_px) ** -2) ** power
+        field = np.fft.irfft2(noise, (size_px, size_px))
     field = (field - field.mean()) / (field.std() + 1e-9)
     if rng.random() < 0.3:
-        field = np.tanh(field * np.exp(rng.uniform(0, 3)))
+        field = np.tanh(field * np.float32(np.exp(rng.uniform(0, 3))))
     colour = rng.normal(0, 1, 3) * 0.3 + rng.choice([-1.0, 1.0])
-    image = rng.uniform(40, 215, 3) + rng.uniform(10, 70) * field[..., None] * colour
+    middle, contrast = rng.uniform(40, 215, 3), rng.uniform(10, 70)
+    image = np.float32(middle) + field[..., None] * np.float32(contrast * colour)
     return image.clip(0, 255).astype(np.uint8)

@@ -11,8 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,8 +44,6 @@ Say = Callable[[str], None]
 
 SPLITS = ("train", "validation")
 BASIS_NAME, PEOPLE = "face_basis.npz", "people"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
 LEAST_VISIBLE, TRIES = 0.15, 20
 """A head of which less of the face is seen is drawn anew, so many times at most."""
 
@@ -88,6 +85,8 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
     made with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if config.workers:
+        one_thread_each()
     people = fit_people(portraits_dir, out / PEOPLE, config.workers, say)
     by_split = {split: [p for p in people if held_out(p) == (split != "train")] for split in SPLITS}
     for split, persons in by_split.items():
@@ -113,7 +112,7 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
             if problem:
                 say(f"{person}: {problem}")
         return [person for person in found if (cache / f"{person}.npz").is_file()]
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         jobs = {pool.submit(_fit, found[p], p, cache / f"{p}.npz"): p for p in todo}
         for n, job in enumerate(as_completed(jobs), 1):
             problem = job.result()
@@ -124,20 +123,11 @@ def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list
     return [person for person in found if (cache / f"{person}.npz").is_file()]
 
 
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes that start meanwhile compute on one thread, in torch and in linear algebra: several
-    of them take the processors from the others. Both read this when they are imported."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def one_thread_each() -> None:
+    """Processes that start later compute on one thread, in torch and in linear algebra, unless they
+    were told otherwise: several threads in each take the processors from the other processes."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def _fit(picture: Path, person: str, path: Path) -> str | None:
@@ -175,7 +165,7 @@ def render_split(
         return
     workers = min(config.workers, len(missing))
     start = (paths, out, info, config)
-    with one_thread_each(), ProcessPoolExecutor(workers, context, _start, start) as pool:
+    with ProcessPoolExecutor(workers, context, _start, start) as pool:
         jobs = [pool.submit(_render_shard, shard) for shard in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()
@@ -223,10 +213,11 @@ def _rendered(
         head = None
         for _ in range(TRIES):
             scene = sample_scene(portraits, scene_config, names, rng)
-            head = renderer.render(scene, f"{info.split}/{info.seed}/{n}", rng)
+            key = f"{info.split}/{info.seed}/{n}"
+            head = renderer.render(scene, key, rng, depth=config.depth)
             if not head.is_face or head.visible_468.mean() >= LEAST_VISIBLE:
                 break
-        yield head if config.depth else replace(head, depth_m=None)
+        yield head
 
 
 def _portrait_path(out: Path, person: str) -> Path:

@@ -101,6 +101,10 @@ class HeadRenderer:
             person: np.ascontiguousarray(np.dstack([p.image_rgb, p.person_mask]))
             for person, p in self.portraits.items()
         }
+        self._paint = {
+            person: tuple(map(np.float32, (p.texture_px, p.texture_weight, p.fill_rgb)))
+            for person, p in self.portraits.items()
+        }
         parts = self.head.part_of_triangle
         self._eyes = [
             np.unique(self.head.triangles[parts == self.head.part_names.index(name)])
@@ -117,8 +121,10 @@ class HeadRenderer:
             vertices[ids] = ((vertices[ids] - centre) @ turn.T + centre).astype(np.float32)
         return vertices
 
-    def render(self, scene: Scene, key: str, rng: np.random.Generator) -> SyntheticHead:
-        """The picture with its truth. rng decides what the scene leaves open."""
+    def render(
+        self, scene: Scene, key: str, rng: np.random.Generator, *, depth: bool = True
+    ) -> SyntheticHead:
+        """The picture with its truth, depth if wanted. rng decides what the scene leaves open."""
         skin = self.vertices_m(scene)
         landmarks = self.head.landmarks_468_m(skin)
         R_head, t_head = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
@@ -135,7 +141,7 @@ class HeadRenderer:
         if scene.negative != "background":
             mask = self._draw(scene, skin, landmarks, R, t, camera, rng)
         soften_edges(b.image, b.nearest, b.softened)
-        depth = np.where(mask, 1.0 / np.maximum(b.nearest, 1e-6), 0.0)
+        depth_m = np.where(mask, 1.0 / np.maximum(b.nearest, 1e-6), 0.0) if depth else None
         return SyntheticHead(
             key=key,
             image_rgb=b.softened.copy(),
@@ -150,8 +156,8 @@ class HeadRenderer:
             eye_angles_deg=scene.eye_angles_deg if is_face else np.zeros((2, 2)),
             person=scene.person,
             tags=(*((scene.negative,) if scene.negative else (scene.hair.kind,)), *scene.things),
-            mask=mask.astype(np.uint8) * 255,
-            depth_m=depth,
+            mask=mask.view(np.uint8) * np.uint8(255),
+            depth_m=depth_m,
         )
 
     def _camera(self, landmarks_cam_m: Float[Array, "468 3"]) -> Camera:
@@ -230,9 +236,7 @@ class HeadRenderer:
         return Surface(
             vertices.astype(np.float32),
             self._triangles,
-            portrait.texture_px.astype(np.float32),
-            portrait.texture_weight.astype(np.float32),
-            portrait.fill_rgb.astype(np.float32),
+            *self._paint[scene.person],
             uv.astype(np.float32),
             strand,
             np.ones(len(skin), np.float32),
@@ -334,12 +338,13 @@ class HeadRenderer:
                 s.texture_px,
                 s.texture_weight[:, None],
                 s.rgb,
-                s.strand_uv - np.floor(s.strand_uv.min(0)),
+                s.strand_uv - np.floor([s.strand_uv[:, 0].min(), s.strand_uv[:, 1].min()]),
                 s.strand[:, None],
                 s.alpha[:, None],
             ],
             1,
-        ).astype(np.float32)
+            dtype=np.float32,
+        )
         kind = [1.0 if layer.flat else 0.6, light.gloss, float(layer.alpha_from_texture)]
         lamp = np.array([light.direction_cam, light.lamp_rgb, light.ambient_rgb, kind], np.float32)
         shade_over(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
@@ -78,14 +79,20 @@ def joined(surfaces: Sequence[Surface]) -> Surface:
     )
 
 
+@lru_cache(maxsize=64)
 def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Int32[Array, "f 3"]:
-    """Triangles over vertices in rows, row-major; closed: the last column meets the first."""
+    """Triangles over vertices in rows, row-major; closed: the last column meets the first.
+
+    Read-only: the same array for the same numbers.
+    """
     across = columns if closed else columns - 1
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(across), indexing="ij")
     a = (row * columns + column).ravel()
     b = (row * columns + (column + 1) % columns).ravel()
     c, d = a + columns, b + columns
-    return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
+    made = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
+    made.flags.writeable = False
+    return made
 
 
 def tube(
@@ -93,18 +100,30 @@ def tube(
 ) -> tuple[Float[Array, "v 3"], Int32[Array, "f 3"]]:
     """A tube along a path, open at both ends."""
     path = np.asarray(path_m, np.float64)
-    along = np.gradient(path, axis=0)
+    along = _gradient(path)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-12
     helper = np.where(np.abs(along[:, 1:2]) > 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-    first = np.cross(along, helper)
+    first = _cross(along, helper)
     first /= np.linalg.norm(first, axis=1, keepdims=True) + 1e-12
-    second = np.cross(along, first)
+    second = _cross(along, first)
     angle = np.arange(sides) / sides * 2 * np.pi
     ring = np.cos(angle)[:, None, None] * first + np.sin(angle)[:, None, None] * second
     vertices = path[:, None] + np.broadcast_to(radius_m, len(path))[:, None, None] * ring.transpose(
         1, 0, 2
     )
     return vertices.reshape(-1, 3), grid_triangles(len(path), sides, closed=True)
+
+
+def _gradient(path: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+    """`np.gradient` along a path; numpy's own takes longer than a whole short tube."""
+    ends = path[[1, -1]] - path[[0, -2]]
+    return np.concatenate([ends[:1], (path[2:] - path[:-2]) / 2.0, ends[1:]])
+
+
+def _cross(a: Float[Array, "n 3"], b: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+    """`np.cross`, likewise."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
 
 
 def ellipsoid(
