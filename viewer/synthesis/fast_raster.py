@@ -260,14 +260,14 @@ def soften_edges(image_rgb, nearest_inverse_z, out_rgb):
     out_rgb[:] = image_rgb
     for row in range(1, height - 1):
         for column in range(1, width - 1):
-            here = nearest_inverse_z[row, column]
-            jump = max(
-                abs(here - nearest_inverse_z[row, column + 1]),
-                abs(here - nearest_inverse_z[row + 1, column]),
-                abs(here - nearest_inverse_z[row, column - 1]),
-                abs(here - nearest_inverse_z[row - 1, column]),
-            )
-            if jump > 0.03 * max(here, nearest_inverse_z[row, column + 1], 1e-3):
+            here, beside = nearest_inverse_z[row, column], nearest_inverse_z[row, column + 1]
+            limit = np.float32(0.03) * max(here, beside, np.float32(1e-3))
+            if (
+                abs(here - beside) > limit
+                or abs(here - nearest_inverse_z[row + 1, column]) > limit
+                or abs(here - nearest_inverse_z[row, column - 1]) > limit
+                or abs(here - nearest_inverse_z[row - 1, column]) > limit
+            ):
                 for channel in range(3):
                     total = 4.0 * image_rgb[row, column, channel]
                     total += 2.0 * (

@@ -52,20 +52,10 @@ class _Buffers:
     def __init__(self, size_px: int) -> None:
         shape = (size_px, size_px)
         self.nearest = np.zeros(shape, np.float32)
-        self.layer = (
-            np.zeros(shape, np.int32),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.float32),
-        )
+        kinds = (np.int32, np.float32, np.float32, np.float32)
+        self.layer = tuple(np.zeros(shape, kind) for kind in kinds)
         self.shadow = np.ones(shape, np.float32)
-        lamp = (LAMP_MAP_PX, LAMP_MAP_PX)
-        self.lamp = (
-            np.zeros(lamp, np.int32),
-            np.zeros(lamp, np.float32),
-            np.zeros(lamp, np.float32),
-            np.zeros(lamp, np.float32),
-        )
+        self.lamp = tuple(np.zeros((LAMP_MAP_PX, LAMP_MAP_PX), kind) for kind in kinds)
         self.image = np.zeros((*shape, 3), np.uint8)
         self.softened = np.zeros((*shape, 3), np.uint8)
 
@@ -105,6 +95,7 @@ class HeadRenderer:
             person: tuple(map(np.float32, (p.texture_px, p.texture_weight, p.fill_rgb)))
             for person, p in self.portraits.items()
         }
+        self._below = np.flatnonzero(self.head.skinning_weights[:, 0])
         parts = self.head.part_of_triangle
         self._eyes = [
             np.unique(self.head.triangles[parts == self.head.part_names.index(name)])
@@ -244,10 +235,11 @@ class HeadRenderer:
 
     def _bent_neck(self, vertices_m: Float[Array, "v 3"], scene: Scene) -> Float[Array, "v 3"]:
         """The neck between a head that keeps its place and a body that turns under it."""
-        weight = self.head.skinning_weights[:, :1]
-        joint = self.head.joint_regressor[0] @ vertices_m
-        turned = (vertices_m - joint) @ scene.body_from_head.T + joint
-        return vertices_m * (1 - weight) + turned * weight
+        from_joint = vertices_m[self._below] - self.head.joint_regressor[0] @ vertices_m
+        moved = from_joint @ (scene.body_from_head.T - np.eye(3))
+        bent = np.array(vertices_m, np.float64)
+        bent[self._below] += moved * self.head.skinning_weights[self._below, :1]
+        return bent
 
     def _torso(self, scene: Scene, skin: Float[Array, "v 3"], rng: np.random.Generator) -> Surface:
         vertices, triangles = build_torso(skin[self._collar].astype(np.float64))
