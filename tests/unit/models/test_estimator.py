@@ -132,7 +132,7 @@ def test_the_average_with_the_mirror_does_not_know_left_from_right(
     assert geodesic_deg(ours.R_cam_from_head, MIRROR_X @ theirs.R_cam_from_head @ MIRROR_X) < 1e-3
     assert np.allclose(ours.t_cam_from_head_mm, MIRROR_X @ theirs.t_cam_from_head_mm, atol=0.01)
     assert 0.01 < geodesic_deg(ours.R_cam_from_head, plain.R_cam_from_head) < 3
-    assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-4)
+    assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-3)
 
 
 def test_squeezed_and_off_centre_cameras_give_the_same_pose(

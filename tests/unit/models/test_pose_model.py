@@ -56,7 +56,8 @@ def test_a_crop_as_picture_gives_the_pose_of_the_crop(
     assert np.abs(cam[:, :2] / cam[:, 2:] - rays).max() * 192 / box[2] < 0.1, "0.1 px of 192"
     assert found.iterates_R.shape == (3, 1, 3, 3)
     assert np.array_equal(found.iterates_R[-1], found.R_cam_from_head)
-    assert geodesic_deg(found.iterates_R[0, 0], found.R_cam_from_head[0]) < 15
+    first_step_deg = geodesic_deg(found.iterates_R[0, 0], found.R_cam_from_head[0])
+    assert first_step_deg < 20, "3, 8 and 15 deg; a mixed-up order would be tens of degrees"
 
 
 @pytest.mark.parametrize(

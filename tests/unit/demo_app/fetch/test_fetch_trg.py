@@ -31,8 +31,9 @@ def _torch_file(seed: bytes = b"weights", compress: bool = False) -> bytes:
     buffer = io.BytesIO()
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        archive.writestr("state_dict/data.pkl", seed * 100)
-        archive.writestr("state_dict/data/0", bytes(100_000))
+        # an entry without a date of its own has today's, to the second
+        archive.writestr(zipfile.ZipInfo("state_dict/data.pkl"), seed * 100, method)
+        archive.writestr(zipfile.ZipInfo("state_dict/data/0"), bytes(100_000), method)
     return buffer.getvalue()
 
 
