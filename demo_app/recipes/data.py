@@ -51,14 +51,14 @@ def build_data(
             pin_memory=place.device.type == "cuda",
         )
 
+    uses = config.train.crop_uses
+
     def reused(start_step: int, stop_step: int) -> Iterator[PoseBatch]:
         mirror = MirrorOrder(target.mirror_vertex_ids, MIRROR_68)
         pool = CropPool(mirror, place.device, (config.seed, place.rank))
         count = fresh_batches_of(stop_step - start_step, uses)
         steps = range(start_step, stop_step)
         return reused_batches(fresh(start_step, start_step + count), steps, uses, pool)
-
-    uses = config.train.crop_uses
 
     validation = {
         f"{part.dataset}_{part.split}": list(

@@ -98,8 +98,9 @@ class TrainConfig:
     trg_loss: TrgLossWeights = field(default_factory=TrgLossWeights)
     """Weights of the parts of the loss of trg and trg-multi."""
     crop_uses: int = 1
-    """How often a prepared crop is trained on, mirrored or not, out of a pool on the device; more
-    than 1 where a GPU is faster than the processors that prepare crops. For trg-mini."""
+    """How often a prepared crop is trained on, mirrored or not, out of a pool of 48 batches in the
+    device's memory; more than 1 where a GPU is faster than the processors that prepare crops. For
+    trg-mini."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the convolutions; the geometry stays in single precision. fp16 needs a GPU."""
     freeze_batch_norm: bool = False

@@ -107,6 +107,21 @@ def test_the_heads_go_on_learning_alone(data: Path, trained: Path, tmp_path: Pat
     assert moved and all("presence_head" in n or "uncertainty_head" in n for n in moved), moved
 
 
+def test_crops_are_used_more_than_once_where_that_is_asked_for(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Another run of as many steps, on other batches than those of a run that uses each once."""
+    assert _train(data, tmp_path, "--train.crop-uses", 2) == 0
+    once, twice = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (trained, tmp_path)
+    )
+    losses = [
+        [line["loss_total"] for line in lines if line["kind"] == "train"] for lines in (once, twice)
+    ]
+    assert len(losses[1]) == 4 and np.isfinite(losses[1]).all() and losses[0] != losses[1]
+
+
 def test_the_weights_load_and_judge_themselves(trained: Path) -> None:
     model = load_pose_model("trg-mini", device="cpu", path=trained / "trg_mini.safetensors")
     assert model.config.presence_head and model.config.uncertainty_head

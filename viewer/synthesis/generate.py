@@ -164,8 +164,7 @@ def render_split(
             _render_shard(shard)
         return
     workers = min(config.workers, len(missing))
-    start = (paths, out, info, config)
-    with ProcessPoolExecutor(workers, context, _start, start) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (paths, out, info, config)) as pool:
         jobs = [pool.submit(_render_shard, shard) for shard in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()

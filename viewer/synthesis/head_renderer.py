@@ -95,7 +95,7 @@ class HeadRenderer:
             person: tuple(map(np.float32, (p.texture_px, p.texture_weight, p.fill_rgb)))
             for person, p in self.portraits.items()
         }
-        self._below = np.flatnonzero(self.head.skinning_weights[:, 0])
+        self._bent_ids = np.flatnonzero(self.head.skinning_weights[:, 0])
         parts = self.head.part_of_triangle
         self._eyes = [
             np.unique(self.head.triangles[parts == self.head.part_names.index(name)])
@@ -235,10 +235,10 @@ class HeadRenderer:
 
     def _bent_neck(self, vertices_m: Float[Array, "v 3"], scene: Scene) -> Float[Array, "v 3"]:
         """The neck between a head that keeps its place and a body that turns under it."""
-        from_joint = vertices_m[self._below] - self.head.joint_regressor[0] @ vertices_m
+        from_joint = vertices_m[self._bent_ids] - self.head.joint_regressor[0] @ vertices_m
         moved = from_joint @ (scene.body_from_head.T - np.eye(3))
         bent = np.array(vertices_m, np.float64)
-        bent[self._below] += moved * self.head.skinning_weights[self._below, :1]
+        bent[self._bent_ids] += moved * self.head.skinning_weights[self._bent_ids, :1]
         return bent
 
     def _torso(self, scene: Scene, skin: Float[Array, "v 3"], rng: np.random.Generator) -> Surface:

@@ -43,6 +43,7 @@ def test_problems_are_sentences(config: RunConfig, tmp_path: Path) -> None:
         (replace(config, recipe="trg", start="imagenet"), "needs arkitface"),
         (replace(config, backbone_file=tmp_path / "r.pth"), "no backbone file"),
         (replace(config, train=TrainConfig(precision="fp16")), "fp16 needs a GPU"),
+        (replace(config, recipe="trg", train=TrainConfig(crop_uses=2)), "crop_uses is for"),
         (replace(config, train=TrainConfig(batch_size=4, devices=3, gradient_accumulation=2)), "6"),
     ]
     for changed, words in cases:
