@@ -63,6 +63,9 @@ class RunConfig:
     start: str = FACEMESH
     """facemesh or imagenet: a trained backbone, the rest new; random: all new; or the path of
     weights (.safetensors, state_dict.bin) to train further."""
+    start_share: float = 0.0
+    """trg-mini: what the weights that training started from count in the mean that is kept in the
+    end, 0 to 1."""
     backbone_file: Path | None = None
     """ResNet-18 weights in torchvision's layout, for the start imagenet."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -80,6 +83,8 @@ class RunConfig:
         """Raises: ValueError."""
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}.")
+        if not 0.0 <= self.start_share <= 1.0:
+            raise ValueError(f"start_share must be 0 to 1, got {self.start_share}.")
 
     def to_json(self) -> str:
         """Indented JSON with every field, for `from_json`."""

@@ -213,6 +213,8 @@ def _start_problems(config: RunConfig) -> list[str]:
         problems.append(f"{config.recipe} has no FaceMesh backbone: start from imagenet or random.")
     if start == IMAGENET and config.recipe == "trg-mini":
         problems.append("trg-mini has no ResNet-18: start from facemesh or random.")
+    if config.start_share and (config.recipe != "trg-mini" or start in (FACEMESH, RANDOM)):
+        problems.append("start_share is for trg-mini that starts from trained weights.")
     if config.backbone_file is not None and not config.backbone_file.is_file():
         problems.append(f"There is no backbone file {config.backbone_file}.")
     if start not in (FACEMESH, IMAGENET, RANDOM):
@@ -241,6 +243,12 @@ def _train_problems(config: RunConfig) -> list[str]:
         problems.append("freeze_stem is for the FaceMesh backbone of trg-mini.")
     if config.recipe != "trg-mini" and train.crop_uses > 1:
         problems.append("crop_uses is for trg-mini; other recipes use each crop once.")
+    if train.loss.mirror > 0.0 and train.crop_uses < 2:
+        problems.append("With loss.mirror every crop is used with its mirror image: set crop_uses.")
+    if train.loss.mirror > 0.0 and train.batch_size % (
+        2 * train.devices * train.gradient_accumulation
+    ):
+        problems.append(f"A batch of {train.batch_size} cannot be cut into pairs for loss.mirror.")
     if config.recipe != "trg-mini" and train.heads_only:
         problems.append("heads_only is for trg-mini: the released TRG has no such heads.")
     return problems

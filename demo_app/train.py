@@ -50,6 +50,9 @@ class Train:
     """What is trained, and how."""
     start: str = "facemesh"
     """facemesh, imagenet, random, or a file of weights to train further."""
+    start_share: float = 0.0
+    """trg-mini: what the weights that training started from count in the mean that is kept in the
+    end, 0 to 1."""
     backbone_file: Path | None = None
     """ResNet-18 weights in torchvision's layout, for the start imagenet."""
     workers: int = 1
@@ -82,6 +85,7 @@ class Train:
             validation=tuple(replace(part, split="validation") for part in validation)
             or base.validation,
             start=self.start,
+            start_share=self.start_share,
             backbone_file=self.backbone_file,
             workers=self.workers,
             seed=self.seed,
@@ -113,6 +117,7 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         out=tyro.MISSING,
         recipe=base.recipe,
         start=base.start,
+        start_share=base.start_share,
         backbone_file=base.backbone_file,
         workers=base.workers,
         seed=base.seed,

@@ -55,7 +55,8 @@ def build_data(
 
     def reused(start_step: int, stop_step: int) -> Iterator[PoseBatch]:
         mirror = MirrorOrder(target.mirror_vertex_ids, MIRROR_68)
-        pool = CropPool(mirror, place.device, (config.seed, place.rank))
+        paired = config.train.loss.mirror > 0.0
+        pool = CropPool(mirror, place.device, (config.seed, place.rank), paired=paired)
         count = fresh_batches_of(stop_step - start_step, uses)
         steps = range(start_step, stop_step)
         return reused_batches(fresh(start_step, start_step + count), steps, uses, pool)

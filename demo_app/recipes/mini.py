@@ -18,6 +18,7 @@ from models.training.initialisation import (
     FaceBasis,
     build_mini_network,
     load_matching_weights,
+    mix_weights,
     read_face_basis,
     reset_calibration,
     write_face_basis,
@@ -48,10 +49,14 @@ def build_mini(config: RunConfig, place: Place) -> RunSetup:
     data = build_data(config, target, config.augment, place, _portraits(config))
 
     def finish(network: Trg, steps: int) -> tuple[Path, ...]:
+        mix_weights(network, start, config.start_share)
         _calibrate(network, config, target, place.say)
         return (write_mini(place.folder / BUNDLE_NAME, network, basis, steps),)
 
-    objective = MiniObjective(network.config, config.train.loss, basis.landmark_68_ids)
+    objective = MiniObjective(
+        network.config, config.train.loss, basis.landmark_68_ids, target.mirror_vertex_ids
+    )
+    start = {name: value.clone() for name, value in network.state_dict().items()}
     return RunSetup(network, objective, data, finish)
 
 

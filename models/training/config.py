@@ -30,6 +30,9 @@ class LossWeights:
     """Negative log-likelihood of the rotation's and the translation's errors."""
     landmarks: float = 12.0
     """As crop, of the 68 landmarks of faces of which no mesh is known."""
+    mirror: float = 0.0
+    """How much it counts, beside the labels, that the answers to a crop and to its mirror image are
+    mirror images; above 0 every batch is such pairs, and crop_uses is at least 2."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Crops trained on more than once: a GPU can be faster than the processors that prepare them.
 
 A pool in the device's memory takes new crops in, and a step's batch is drawn from it, half of the
-crops mirrored. A crop is drawn about as often as it is to be used, at steps far from each other.
+crops mirrored, or each of half as many crops together with its mirror image. A crop is used about
+as often as it is to be, at steps far from each other.
 """
 
 from __future__ import annotations
@@ -33,9 +34,19 @@ class MirrorOrder:
 class CropPool:
     """So many crops on a device, of which batches are drawn."""
 
-    def __init__(self, mirror: MirrorOrder, device: torch.device, seed: tuple[int, ...]) -> None:
-        """mirror: of a network whose own head frame has its plane of symmetry at x = 0."""
-        self._device, self._seed = device, seed
+    def __init__(
+        self,
+        mirror: MirrorOrder,
+        device: torch.device,
+        seed: tuple[int, ...],
+        *,
+        paired: bool = False,
+    ) -> None:
+        """mirror: of a network whose own head frame has its plane of symmetry at x = 0.
+
+        paired: crops 2k and 2k + 1 of a drawn batch are mirror images of each other.
+        """
+        self._device, self._seed, self._paired = device, seed, paired
         self._vertices = torch.from_numpy(mirror.vertices.astype(np.int64)).to(device)
         self._landmarks = torch.from_numpy(mirror.landmarks_68.astype(np.int64)).to(device)
         self._store: PoseBatch | None = None
@@ -61,15 +72,21 @@ class CropPool:
     def draw(self, step: int) -> PoseBatch:
         """A batch of the size that was put in, the same for a step and a content.
 
-        Raises: ValueError while the pool is empty.
+        Raises: ValueError while the pool is empty, and for pairs in batches of an odd size.
         """
         if self._store is None:
             raise ValueError("The pool is empty.")
+        if self._paired and self._size % 2:
+            raise ValueError(f"A batch of {self._size} crops is not made of pairs.")
         rng = np.random.default_rng([*self._seed, step])
-        drawn = rng.choice(self._size * self._filled, self._size, replace=False)
+        n_drawn = self._size // 2 if self._paired else self._size
+        drawn = rng.choice(self._size * self._filled, n_drawn, replace=False)
+        is_mirrored = rng.random(n_drawn) < 0.5
+        if self._paired:
+            drawn, is_mirrored = np.repeat(drawn, 2), np.arange(self._size) % 2 == 1
         rows = torch.from_numpy(drawn).to(self._device)
-        is_mirrored = torch.from_numpy(rng.random(self._size) < 0.5).to(self._device)
-        return self._mirrored(self._store.apply(lambda value: value[rows]), is_mirrored)
+        batch = self._store.apply(lambda value: value[rows])
+        return self._mirrored(batch, torch.from_numpy(is_mirrored).to(self._device))
 
     def _mirrored(self, batch: PoseBatch, which: Bool[Tensor, "b"]) -> PoseBatch:
         """The crops of `which` as a mirror shows them: a mirrored head is a head again, with its

@@ -150,6 +150,19 @@ def load_matching_weights(
     )
 
 
+def mix_weights(network: Trg, others: Mapping[str, Tensor], share: float) -> None:
+    """Every number of the network becomes the mean of its own and that of others, which counts
+    `share`; what is no floating point number stays.
+
+    Of weights before and after a further training the mean is often better than either (Wortsman
+    et al. 2022, "Robust fine-tuning of zero-shot models").
+    """
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if share and value.is_floating_point():
+                value.lerp_(others[name].to(value.device), share)
+
+
 def reset_calibration(network: Trg) -> None:
     """Calibration belongs to the finished network: a training starts without one."""
     with torch.no_grad():

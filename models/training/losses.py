@@ -55,6 +55,7 @@ class LossParts(NamedTuple):
     presence: Float[Tensor, ""]
     uncertainty: Float[Tensor, ""]
     landmarks: Float[Tensor, ""]
+    mirror: Float[Tensor, ""]
 
 
 def build_targets(batch: PoseBatch, config: TrgConfig) -> PoseTargets:
@@ -127,12 +128,14 @@ def pose_loss(
     weights: LossWeights,
     counts: Float[Tensor, "6"],
     landmark_68_ids: Int[Tensor, "68"] | None = None,
+    mirror_vertex_ids: Int[Tensor, "v"] | None = None,
 ) -> LossParts:
     """Weighted L1 distances of every iterate, plus what the last one says beside its pose.
 
     Every mean but that of presence is over the faces alone whose label it needs.
     counts: see `pose_counts`; of the whole batch where this is a part of it.
     landmark_68_ids: iBUG's points among the vertices, for faces of which no more is known.
+    mirror_vertex_ids: needed for a weight `mirror` above 0, for batches of pairs.
     """
     shares = _shares(targets, counts)
     total = counts.new_zeros(())
@@ -144,6 +147,9 @@ def pose_loss(
         factors = (w.crop, w.vertices, w.rotation, w.scale, w.shift, w.landmarks)
         pairs = zip(factors, parts, strict=True)
         total = total + weight * sum(factor * part for factor, part in pairs)
+    mirror = counts.new_zeros(())
+    if weights.mirror > 0.0:
+        mirror = mirror_loss(iterates, shares.rotation, weights, mirror_vertex_ids)
     last = iterates[-1]
     presence = uncertainty = counts.new_zeros(())
     if last.presence_logit is not None:
@@ -154,7 +160,8 @@ def pose_loss(
     if last.rotation_cholesky is not None:
         uncertainty = error_nll(last, targets) @ shares.pose
     total = total + weights.presence * presence + weights.uncertainty * uncertainty
-    return LossParts(total, *parts[:-1], presence, uncertainty, parts[-1])
+    total = total + weights.mirror * mirror
+    return LossParts(total, *parts[:-1], presence, uncertainty, parts[-1], mirror)
 
 
 def _pose_parts(
@@ -172,6 +179,32 @@ def _pose_parts(
         scale @ shares.translation,
         shift @ shares.translation,
     ]
+
+
+def mirror_loss(
+    iterates: Sequence[TrgIterate],
+    share: Float[Tensor, "b"],
+    weights: LossWeights,
+    mirror_vertex_ids: Int[Tensor, "v"],
+) -> Float[Tensor, ""]:
+    """How far the answers to crops 2k lie from the mirrored answers to their mirror images 2k + 1,
+    in the weights that the distances from the labels have.
+
+    share: what each crop counts for in a mean, alike within a pair.
+    """
+    ids, total = mirror_vertex_ids.to(share.device), share.new_zeros(())
+    flip = share.new_tensor([-1.0, 1.0, 1.0])
+    for iterate, weight in zip(iterates, weights.iterations[-len(iterates) :], strict=True):
+        R, vertices = iterate.R_cam_from_head, iterate.vertices_head_m
+        correction = iterate.pose9[:, 6:]  # s, t_x', t_y': the mirror turns t_x' around
+        apart = weights.rotation * (R[::2] - R[1::2] * flip[:, None] * flip).abs().mean((1, 2))
+        across = vertices[::2] - vertices[1::2][:, ids] * flip
+        apart = apart + weights.vertices * across.abs().mean((1, 2))
+        apart = apart + weights.scale * (correction[::2, 0] - correction[1::2, 0]).abs()
+        shift = correction[::2, 1:] - correction[1::2, 1:] * flip[:2]
+        apart = apart + weights.shift * shift.abs().sum(1)
+        total = total + weight * (apart @ (2.0 * share[::2]))
+    return total
 
 
 def _landmark_part(

@@ -50,10 +50,15 @@ class MiniObjective:
         config: TrgConfig,
         weights: LossWeights,
         landmark_68_ids: Int[np.ndarray, "68"] | None = None,
+        mirror_vertex_ids: Int[np.ndarray, "v"] | None = None,
     ) -> None:
-        """landmark_68_ids: of the network's mesh, for data of which only landmarks are known."""
+        """landmark_68_ids: of the network's mesh, for data of which only landmarks are known.
+        mirror_vertex_ids: each vertex's mirror image, for a loss with a weight `mirror`."""
         self._config, self._weights = config, weights
-        self._ids = None if landmark_68_ids is None else torch.from_numpy(landmark_68_ids.copy())
+        self._ids, self._mirror_ids = (
+            None if ids is None else torch.from_numpy(ids.astype(np.int64))
+            for ids in (landmark_68_ids, mirror_vertex_ids)
+        )
 
     def counts(self, batch: PoseBatch) -> Float[Tensor, "6"]:
         """Crops, and faces by what is known of them."""
@@ -64,4 +69,4 @@ class MiniObjective:
     ) -> LossParts:
         """The batch's share of the loss."""
         targets = build_targets(batch, self._config)
-        return pose_loss(iterates, targets, self._weights, counts, self._ids)
+        return pose_loss(iterates, targets, self._weights, counts, self._ids, self._mirror_ids)

@@ -122,6 +122,30 @@ def test_crops_are_used_more_than_once_where_that_is_asked_for(
     assert len(losses[1]) == 4 and np.isfinite(losses[1]).all() and losses[0] != losses[1]
 
 
+def test_what_is_kept_is_a_mean_of_the_start_and_of_what_was_learnt(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Here of pairs of mirror images; their start's share of one leaves nothing of it."""
+    start, weights = trained / "trg_mini.safetensors", {}
+    for share in (0.0, 0.5, 1.0):
+        run = ("--start", start, "--start-share", share)
+        pairs = ("--train.crop-uses", 2, "--train.loss.mirror", 1.0)
+        assert _train(data, tmp_path / str(share), *run, *pairs) == 0
+        weights[share] = load_file(tmp_path / str(share) / "trg_mini.safetensors")
+    before, moved = load_file(start), 0.0
+    for name, old in before.items():
+        if not old.is_floating_point():
+            continue
+        new, mean, kept = (weights[share][name].double() for share in (0.0, 0.5, 1.0))
+        assert torch.equal(kept, old.double()), name
+        moved += (new - old).abs().sum().item()
+        np.testing.assert_allclose(mean, (new + old.double()) / 2, rtol=2e-3, atol=1e-6)
+    assert moved > 0.0
+    log = [json.loads(line) for line in (tmp_path / "0.5/metrics.jsonl").read_text().splitlines()]
+    apart = [line["loss_mirror"] for line in log if line["kind"] == "train"]
+    assert len(apart) == 4 and min(apart) > 0.0
+
+
 def test_the_weights_load_and_judge_themselves(trained: Path) -> None:
     model = load_pose_model("trg-mini", device="cpu", path=trained / "trg_mini.safetensors")
     assert model.config.presence_head and model.config.uncertainty_head

@@ -17,7 +17,7 @@ from demo_app.run_plan import (
     problems_of,
     steps_of,
 )
-from models.training.config import TrainConfig
+from models.training.config import LossWeights, TrainConfig
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def test_problems_are_sentences(config: RunConfig, tmp_path: Path) -> None:
     assert "no training data" in problems_of(replace(config, data=()))[0]
     part = config.data[0]
     (tmp_path / "empty").mkdir()
+    pairs = LossWeights(mirror=1.0)
     cases = [
         (replace(config, data=(replace(part, root=tmp_path / "no"),)), "there is no folder"),
         (replace(config, data=(DataPart("mica", tmp_path / "empty"),)), "is empty"),
@@ -44,6 +45,9 @@ def test_problems_are_sentences(config: RunConfig, tmp_path: Path) -> None:
         (replace(config, backbone_file=tmp_path / "r.pth"), "no backbone file"),
         (replace(config, train=TrainConfig(precision="fp16")), "fp16 needs a GPU"),
         (replace(config, recipe="trg", train=TrainConfig(crop_uses=2)), "crop_uses is for"),
+        (replace(config, train=TrainConfig(loss=pairs)), "set crop_uses"),
+        (replace(config, train=TrainConfig(loss=pairs, crop_uses=2, batch_size=5)), "into pairs"),
+        (replace(config, start_share=0.5), "start_share is for"),
         (replace(config, train=TrainConfig(batch_size=4, devices=3, gradient_accumulation=2)), "6"),
     ]
     for changed, words in cases:

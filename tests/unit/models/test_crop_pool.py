@@ -23,8 +23,8 @@ from viewer.datasets.weak_perspective import MIRROR_68
 CPU = torch.device("cpu")
 
 
-def empty_pool(seed: int = 0, n_vertices: int = 12) -> CropPool:
-    return CropPool(MirrorOrder(np.arange(n_vertices), MIRROR_68), CPU, (seed,))
+def empty_pool(seed: int = 0, n_vertices: int = 12, paired: bool = False) -> CropPool:
+    return CropPool(MirrorOrder(np.arange(n_vertices), MIRROR_68), CPU, (seed,), paired=paired)
 
 
 def numbered(number: int, b: int = 4) -> PoseBatch:
@@ -39,10 +39,11 @@ def numbers_of(batch: PoseBatch) -> list[int]:
     return batch.t_cam_from_model_m[:, 2].int().tolist()
 
 
-def drawn(uses: int, steps: range) -> list[PoseBatch]:
+def drawn(uses: int, steps: range, paired: bool = False) -> list[PoseBatch]:
     n_vertices = numbered(0).vertices_model_m.shape[1]
     fresh = map(numbered, range(fresh_batches_of(len(steps), uses)))
-    return list(reused_batches(fresh, steps, uses, empty_pool(n_vertices=n_vertices)))
+    pool = empty_pool(n_vertices=n_vertices, paired=paired)
+    return list(reused_batches(fresh, steps, uses, pool))
 
 
 def test_crops_are_used_about_as_often_as_asked() -> None:
@@ -75,6 +76,28 @@ def test_a_step_draws_the_same_again_and_another_step_another() -> None:
     first, again = drawn(2, range(20, 40)), drawn(2, range(20, 40))
     assert all(torch.equal(a.crops_rgb, b.crops_rgb) for a, b in zip(first, again, strict=True))
     assert numbers_of(first[0]) != numbers_of(first[1])
+
+
+def test_pairs_are_a_crop_and_its_mirror_image() -> None:
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    batches = drawn(2, range(400), paired=True)
+    for batch in batches:
+        assert len(batch) == 4 and len(set(numbers_of(batch))) == 2
+        assert numbers_of(batch)[::2] == numbers_of(batch)[1::2]
+        assert torch.equal(batch.crops_rgb[::2].flip(2), batch.crops_rgb[1::2])
+        assert torch.equal(batch.ray_boxes[::2] * flip, batch.ray_boxes[1::2])
+        assert torch.equal(batch.is_face[::2], batch.is_face[1::2])
+    counts = np.bincount([n for batch in batches for n in numbers_of(batch)])
+    middle = counts[4 * FIRST_BATCHES + 200 : -4 * POOL_BATCHES]
+    assert middle.mean() == pytest.approx(2.0, abs=0.25), "both of a pair are uses"
+
+
+def test_a_batch_of_odd_size_has_no_pairs() -> None:
+    batch = numbered(0, b=3)
+    pool = empty_pool(n_vertices=batch.vertices_model_m.shape[1], paired=True)
+    pool.put(batch)
+    with pytest.raises(ValueError, match="3 crops"):
+        pool.draw(0)
 
 
 def test_an_empty_pool_says_so() -> None:

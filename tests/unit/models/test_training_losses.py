@@ -15,6 +15,7 @@ from models.training.losses import (
     PoseTargets,
     build_targets,
     error_nll,
+    mirror_loss,
     pose_counts,
     pose_loss,
 )
@@ -60,6 +61,65 @@ def test_each_part_has_its_weight() -> None:
         assert total.item() == pytest.approx(cost, rel=1e-4), name
         first = pose_loss([iterate, perfect, perfect], targets, weights, counts).total
         assert first.item() == pytest.approx(0.4 * cost, rel=1e-4), name
+
+
+def mirrored_rows(iterate: TrgIterate, ids: torch.Tensor) -> TrgIterate:
+    """What a network without a side of its own answers to the mirror images."""
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    pose9 = iterate.pose9.clone()
+    pose9[:, 7] *= -1.0
+    return iterate._replace(
+        R_cam_from_head=iterate.R_cam_from_head * flip[:, None] * flip,
+        vertices_head_m=iterate.vertices_head_m[:, ids] * flip,
+        pose9=pose9,
+    )
+
+
+def test_answers_to_mirror_images_are_to_be_mirror_images() -> None:
+    """Whatever the answers are; what they are apart costs what it costs apart from a label."""
+    batch = random_batch(0, b=2)
+    targets, weights = build_targets(batch, small_config()), LossWeights()
+    ids = torch.arange(batch.vertices_model_m.shape[1]).flip(0)
+    one = perfect_iterate(targets)
+    other = mirrored_rows(one, ids)
+    share = torch.tensor([0.2, 0.2, 0.3, 0.3])
+
+    def paired(answer: TrgIterate, image: TrgIterate) -> TrgIterate:
+        return TrgIterate(
+            *(
+                None if a is None else torch.stack([a, b], 1).flatten(0, 1)
+                for a, b in zip(answer, image, strict=True)
+            )
+        )
+
+    def cost(image: TrgIterate) -> float:
+        pairs = [paired(one, other), paired(one, other), paired(one, image)]
+        return mirror_loss(pairs, share, weights, ids).item()
+
+    assert cost(other) == pytest.approx(0.0, abs=1e-5)
+    assert cost(one) > 0.5, "the same answer to both is no mirror image"
+    wrong = {
+        "rotation": (other._replace(R_cam_from_head=other.R_cam_from_head + 0.2), 1.2),
+        "vertices": (other._replace(vertices_head_m=other.vertices_head_m - 0.01), 2.0),
+        "scale": (other._replace(pose9=other.pose9 + torch.eye(9)[6] * 0.1), 0.5),
+        "shift": (other._replace(pose9=other.pose9 - torch.eye(9)[7] * 0.1), 0.4),
+    }
+    for name, (image, expected) in wrong.items():
+        assert cost(image) == pytest.approx(expected, rel=1e-4), name
+
+
+def test_the_mirror_counts_as_much_as_it_is_told_to() -> None:
+    network, batch = small_network().eval(), random_batch(0)
+    iterates = network(*network_inputs(batch, network.config, CPU))
+    targets, counts = build_targets(batch, network.config), pose_counts(batch)
+    ids = torch.arange(batch.vertices_model_m.shape[1])
+    without, once, twice = (
+        pose_loss(iterates, targets, LossWeights(mirror=weight), counts, None, ids)
+        for weight in (0.0, 1.0, 2.0)
+    )
+    assert without.mirror == 0.0 and once.mirror > 0.0 and once.mirror == twice.mirror
+    assert (once.total - without.total).item() == pytest.approx(once.mirror.item(), rel=1e-4)
+    assert (twice.total - once.total).item() == pytest.approx(once.mirror.item(), rel=1e-4)
 
 
 def loss_of(iterates: list[TrgIterate], batch: PoseBatch) -> LossParts:
