@@ -72,8 +72,8 @@ def sample_background(
 
     image = one()
     if rng.random() < MIXED_SHARE:
-        share = np.float32(rng.uniform(0.3, 0.7))
-        image = (image * share + one() * (1 - share)).astype(np.uint8)
+        share = rng.uniform(0.3, 0.7)
+        image = cv2.addWeighted(image, share, one(), 1.0 - share, 0.0)
     return image
 
 
@@ -118,7 +118,7 @@ def _varied(
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     image = cv2.resize(part, (size_px, size_px), interpolation=how)
     if rng.random() < 0.5:
-        image = image[:, ::-1]
+        image = cv2.flip(image, 1)
     if rng.random() < 0.15:
         image = np.rot90(image, int(rng.integers(1, 4)))
     if rng.random() < 0.5:
@@ -182,5 +182,5 @@ def _texture(size_px: int, rng: np.random.Generator) -> UInt8[Array, "size size 
         field = np.tanh(field * np.float32(np.exp(rng.uniform(0, 3))))
     colour = rng.normal(0, 1, 3) * 0.3 + rng.choice([-1.0, 1.0])
     middle, contrast = rng.uniform(40, 215, 3), rng.uniform(10, 70)
-    image = np.float32(middle) + field[..., None] * np.float32(contrast * colour)
+    image = cv2.transform(field, np.column_stack([contrast * colour, middle]))
     return image.clip(0, 255).astype(np.uint8)

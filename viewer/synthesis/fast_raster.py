@@ -40,14 +40,19 @@ def rasterize_into(
     edge = np.float32(-1e-5)
     triangle_id[:] = -1
     inverse_z[:] = 0.0
+    points = np.empty((x_px.shape[0], 3), np.float32)  # side by side: fewer cache misses
+    for v in range(x_px.shape[0]):
+        points[v, 0], points[v, 1] = x_px[v], y_px[v]
+        points[v, 2] = ZERO if z_m[v] < NEAR_M else ONE / z_m[v]
     for f in range(triangles.shape[0]):
-        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        if z_m[i] < NEAR_M or z_m[j] < NEAR_M or z_m[k] < NEAR_M:
-            continue
-        ax, ay, bx, by, cx, cy = x_px[i], y_px[i], x_px[j], y_px[j], x_px[k], y_px[k]
+        a, b, c = points[triangles[f, 0]], points[triangles[f, 1]], points[triangles[f, 2]]
+        ax, ay, bx, by, cx, cy = a[0], a[1], b[0], b[1], c[0], c[1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         # counter-clockwise from outside is clockwise on screen, whose y points down
         if abs(area) < 1e-9 or (f < n_closed and area > 0):
+            continue
+        za, zb, zc = a[2], b[2], c[2]
+        if za == ZERO or zb == ZERO or zc == ZERO:
             continue
         left = max(np.float32(0.0), np.ceil(min(ax, bx, cx) - HALF))
         right = min(np.float32(width - 1), np.floor(max(ax, bx, cx) - HALF))
@@ -56,7 +61,6 @@ def rasterize_into(
         if left > right or top > bottom:
             continue
         scale = ONE / area
-        za, zb, zc = ONE / z_m[i], ONE / z_m[j], ONE / z_m[k]
         x0, y0 = left + HALF, top + HALF
         w0_row = ((bx - x0) * (cy - y0) - (by - y0) * (cx - x0)) * scale
         w1_row = ((cx - x0) * (ay - y0) - (cy - y0) * (ax - x0)) * scale
