@@ -52,7 +52,7 @@ class SyntheticHead:
     identity, expression: coefficients of the open head.
     eye_angles_deg: left and right eye: yaw and pitch of the ball.
     person: the portrait's name such as "female/12"; a split may not cut it.
-    tags: what was done: "long hair", "mask", "infrared", ...
+    tags: what was done: the kind of hair or of negative, then things in front such as "mask".
     mask: 255 where the head with its hair is seen.
     depth_m: z in the camera frame of what is seen of the head, 0 elsewhere.
     """
