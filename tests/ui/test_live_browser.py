@@ -195,13 +195,28 @@ COVERED = """(mirrored) => new Promise((done) => {
       const off = Math.max(...[0, 1, 2].map((k) => Math.abs(frame.data[j + k] - shown.data[i + k])));
       if (off > 12) changed.push(x, y);
     }
-    const face = window.lastAnswer.draw.shapes.find((one) => one.kind === 'segments' && one.points.length === 16);
+    const { shapes, scale } = window.lastAnswer.draw;
+    const lines = shapes.filter((one) => one.kind === 'segments').map((one) => one.points.map((value) => value / scale));
+    const wide = canvas.getContext('2d'), plates = shapes.filter((one) => one.kind === 'label').map((one) => {
+      const w = wide.measureText(one.text).width + one.height;
+      return [mirrored ? width - Math.max(2, width - one.x - w) - w : one.x, one.y - 1.4 * one.height, w, 1.4 * one.height];
+    });
     const size = new Image();
-    size.onload = () => done({ changed, box: [patch.x, patch.y, patch.x + size.width, patch.y + size.height],
-      face: face.points.map((value) => value / window.lastAnswer.draw.scale) });
+    size.onload = () => done({ changed, lines, plates, face: lines.find((one) => one.length === 16),
+      box: [patch.x, patch.y, patch.x + size.width, patch.y + size.height] });
     size.src = 'data:image/jpeg;base64,' + patch.jpeg;
   }).observe(live, { attributes: true, attributeFilter: ['data-frames'] });
 })"""  # noqa: E501
+
+
+DRAWN_WITHIN_PX = 6.0
+"""Around a line or a label's plate: half its width, and blur at its edge."""
+
+
+def _distance_px(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    start, way = line[0], line[1] - line[0]
+    along = ((points - start) @ way / max(float(way @ way), 1e-9)).clip(0, 1)
+    return np.linalg.norm(points - start - along[:, None] * way, axis=1)
 
 
 @pytest.mark.slow
@@ -230,6 +245,12 @@ def test_the_full_head_covers_the_face_and_nothing_else(
         in_face = (abs(x - middle[0]) < 60) & (abs(y - middle[1]) < 60)
         covered = in_face.sum() / (30 * 30)
         assert covered > 0.8, f"{covered:.2f} of the face has changed"
-        in_patch = (x >= left) & (x < right) & (y >= top) & (y < bottom)
-        assert (~in_patch).sum() < 400, "lines and the label alone are outside"
+        drawn = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        for plate_x, plate_y, width, height in seen["plates"]:
+            drawn |= (abs(x - plate_x - width / 2) < width / 2 + DRAWN_WITHIN_PX) & (
+                abs(y - plate_y - height / 2) < height / 2 + DRAWN_WITHIN_PX
+            )
+        for line in np.concatenate([np.reshape(one, (-1, 2, 2)) for one in seen["lines"]]):
+            drawn |= _distance_px(np.stack([x, y], 1), line) < DRAWN_WITHIN_PX
+        assert (~drawn).sum() < 10, "the patch, lines and the label alone have changed"
     assert "open head, drawn by OpenCV" in page.inner_text(".live-note")
