@@ -164,6 +164,22 @@ class HeadAssets:
             )
         return turned
 
+    def with_body_turned(
+        self, vertices_m: Float[Array, "v 3"], body_from_head: Float[Array, "3 3"]
+    ) -> Float[Array, "v 3"]:
+        """The mesh with its neck bent: the head stays, the body under it turns.
+
+        body_from_head: rotation about the neck's joint, in the `open_head` frame; vertices follow
+            it by their skinning weight for the neck.
+        """
+        weight = self.skinning_weights[:, self.joint_names.index("neck")]
+        ids = np.flatnonzero(weight)
+        joint = self.joint_regressor[self.joint_names.index("neck")] @ vertices_m
+        moved = (vertices_m[ids] - joint) @ (body_from_head.T - np.eye(3))
+        bent = np.array(vertices_m, np.float64)
+        bent[ids] += moved * weight[ids, None]
+        return bent
+
     def landmarks_468_m(self, vertices_m: Float[Array, "v 3"]) -> Float[Array, "468 3"]:
         """FaceMesh's landmarks on a mesh of this topology, in its frame."""
         corners = vertices_m[self.landmark_468_vertex_ids]

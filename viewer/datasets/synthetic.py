@@ -7,7 +7,7 @@ A folder holds dataset.json (`SyntheticInfo`) and shards of at most 1000 rows, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from viewer.datasets.sample import UnreadablePictureError, decode_rgb
 from viewer.datasets.synthetic_format import (
     DEPTH_UNITS_PER_M,
     LABEL_FIELDS,
+    LATER_FIELDS,
     SyntheticDataError,
     read_info,
     shard_path,
@@ -51,6 +52,7 @@ class SyntheticHead:
         identity.
     identity, expression: coefficients of the open head.
     eye_angles_deg: left and right eye: yaw and pitch of the ball.
+    body_from_head: turn of the body under the head, see `HeadAssets.with_body_turned`.
     person: the portrait's name such as "female/12"; a split may not cut it.
     tags: what was done: the kind of hair or of negative, then things in front such as "mask".
     mask: 255 where the head with its hair is seen.
@@ -72,6 +74,7 @@ class SyntheticHead:
     tags: tuple[str, ...]
     mask: UInt8[Array, "h w"]
     depth_m: Float[Array, "h w"] | None
+    body_from_head: Float[Array, "3 3"] = field(default_factory=lambda: np.eye(3))
 
     def landmarks_468_px(self) -> Float[Array, "468 2"]:
         """Where the landmarks are in the picture."""
@@ -81,14 +84,19 @@ class SyntheticHead:
         )
 
     def vertices_head_m(self, head_model: HeadAssets) -> Float[Array, "v 3"]:
-        """The whole head's mesh in the `head` frame, eyes looking straight ahead.
+        """The whole head's mesh in the `head` frame, with its gaze and its bent neck.
 
         head_model: the one of the data set's head_model_sha256.
         """
         expression = dict(
             zip(head_model.expression_names, map(float, self.expression), strict=True)
         )
-        vertices = head_model.vertices_m(np.asarray(self.identity, np.float64), expression)
+        vertices = head_model.vertices_m(
+            np.asarray(self.identity, np.float64),
+            expression,
+            np.asarray(self.eye_angles_deg, np.float64),
+        )
+        vertices = head_model.with_body_turned(vertices, self.body_from_head)
         return vertices @ T_HEAD_FROM_TRG_MINI[:3, :3].T + T_HEAD_FROM_TRG_MINI[:3, 3]
 
 
@@ -289,6 +297,8 @@ def _heads_of_group(
         raise SyntheticDataError(f"{path} is damaged ({error}); write this shard again.") from error
     labels = {
         f.name: _array_of_column(table, f.name)
+        if f.name in table.column_names
+        else np.tile(LATER_FIELDS[f.name], (len(table), 1))
         for f in LABEL_FIELDS
         if pa.types.is_fixed_size_list(f.type)
     }
@@ -318,6 +328,7 @@ def _head(plain: dict[str, object], labels: dict[str, Array]) -> SyntheticHead:
         identity=labels["identity"],
         expression=labels["expression"],
         eye_angles_deg=labels["eye_angles_deg"].reshape(2, 2),
+        body_from_head=labels["body_from_head"].reshape(3, 3),
         person=plain["person"],
         tags=tuple(plain["tags"]),
         mask=_decoded_gray(plain["mask_png"], key, np.uint8),

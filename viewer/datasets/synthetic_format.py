@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -37,13 +39,19 @@ LABEL_FIELDS = (
     pa.field("identity", _floats(60)),
     pa.field("expression", _floats(52)),
     pa.field("eye_angles_deg", _floats(4)),
+    pa.field("body_from_head", _floats(9)),
 )
+LATER_FIELDS = {"body_from_head": np.eye(3, dtype=np.float32).ravel()}
+"""Labels that the first data sets of this format do not have, and what is read instead."""
 _PICTURE_FIELDS = (
     pa.field("image_jpeg", pa.large_binary()),
     pa.field("mask_png", pa.large_binary()),
     pa.field("depth_png", pa.large_binary()),
 )
 SCHEMA = pa.schema([*LABEL_FIELDS, *_PICTURE_FIELDS], {"format": FORMAT})
+
+
+Setting = str | float | bool
 
 
 class SyntheticDataError(ValueError):
@@ -55,7 +63,8 @@ class SyntheticInfo:
     """What dataset.json says.
 
     count: rows of the finished data set. image_px: side of a picture. head_model_sha256: of the
-    head model's file. shard_rows: rows of every shard but the last.
+    head model's file. shard_rows: rows of every shard but the last. made_with: whatever else the
+    pictures follow from, by name, so that no run goes on with other settings; {}: nothing else.
     """
 
     seed: int
@@ -64,6 +73,7 @@ class SyntheticInfo:
     image_px: int
     head_model_sha256: str
     shard_rows: int = SHARD_ROWS
+    made_with: Mapping[str, Setting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.count < 1 or not 1 <= self.shard_rows <= SHARD_ROWS:
@@ -71,6 +81,23 @@ class SyntheticInfo:
                 f"A data set needs a row and 1 to {SHARD_ROWS} rows a shard, got count "
                 f"{self.count} and shard_rows {self.shard_rows}."
             )
+
+    def to_json(self) -> dict[str, object]:
+        """What `read_info` reads."""
+        content = {"format": FORMAT, **asdict(self), "made_with": dict(self.made_with)}
+        if not self.made_with:
+            del content["made_with"]
+        return content
+
+    def differences(self, other: SyntheticInfo) -> list[str]:
+        """Settings in which another data set differs, as "name: mine, not the other's"."""
+        mine, theirs = ({**asdict(i), **i.made_with, "made_with": ""} for i in (self, other))
+        names = dict.fromkeys([*mine, *theirs])
+        return [
+            f"{name}: {mine.get(name, 'unknown')}, not {theirs.get(name, 'unknown')}"
+            for name in names
+            if mine.get(name) != theirs.get(name)
+        ]
 
     @property
     def shard_count(self) -> int:
@@ -94,10 +121,14 @@ def read_info(root: Path | str) -> SyntheticInfo:
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT:
         raise SyntheticDataError(f"{path} is of format {found!r}; this program reads {FORMAT!r}.")
-    wanted = {f.name: {"int": int, "str": str}[f.type] for f in fields(SyntheticInfo)}
+    kinds = {"int": int, "str": str}
+    wanted = {f.name: kinds.get(f.type, dict) for f in fields(SyntheticInfo)}
+    content.setdefault("made_with", {})
     for name, kind in wanted.items():
         if not isinstance(content.get(name), kind):
             raise SyntheticDataError(f"{path}: {name} is {content.get(name)!r}.")
+    if not all(isinstance(value, str | int | float) for value in content["made_with"].values()):
+        raise SyntheticDataError(f"{path}: made_with is {content['made_with']!r}.")
     return SyntheticInfo(**{name: content[name] for name in wanted})
 
 

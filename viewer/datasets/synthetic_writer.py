@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,6 @@ from jaxtyping import Float, UInt16
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import (
     DEPTH_UNITS_PER_M,
-    FORMAT,
     INFO_NAME,
     SCHEMA,
     SyntheticDataError,
@@ -51,13 +49,14 @@ class SyntheticWriter:
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / INFO_NAME
         if not path.exists():
-            content = json.dumps({"format": FORMAT, **asdict(info)}, indent=1)
+            content = json.dumps(info.to_json(), indent=1)
             partial = path.with_name(f"{INFO_NAME}.{os.getpid()}.partial")
             partial.write_text(content + "\n", encoding="utf-8")
             partial.replace(path)
         elif (found := read_info(root)) != info:
             raise SyntheticDataError(
-                f"{root} holds a data set made with other settings: {found}, not {info}."
+                f"{root} holds a data set made with other settings "
+                f"({'; '.join(found.differences(info))}). Give another folder, or delete this one."
             )
 
     def missing_shards(self) -> list[int]:
@@ -140,6 +139,7 @@ def encode_head(head: SyntheticHead) -> dict[str, object]:
         "identity": np.asarray(head.identity, np.float32),
         "expression": np.asarray(head.expression, np.float32),
         "eye_angles_deg": np.asarray(head.eye_angles_deg, np.float32).ravel(),
+        "body_from_head": np.asarray(head.body_from_head, np.float32).ravel(),
         "image_jpeg": _encoded(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)),
         "mask_png": _encoded(".png", head.mask, _BILEVEL_PNG if is_bilevel else _GRAY_PNG),
         "depth_png": None if depth is None else _encoded(".png", _depth_units(depth), _GRAY_PNG),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,16 +24,20 @@ from models.training.initialisation import write_face_basis
 from models.trg.bundle import read_bundle
 from models.weights import MODELS, REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticHead
-from viewer.datasets.synthetic_format import SyntheticInfo
+from viewer.datasets.synthetic_format import Setting, SyntheticInfo
 from viewer.datasets.synthetic_writer import SyntheticWriter
 from viewer.synthesis.backgrounds import read_face_free
 from viewer.synthesis.face_basis import build_face_basis
 from viewer.synthesis.head_renderer import HeadRenderer
+from viewer.synthesis.portrait_wear import LIST_NAME, UNKNOWN_WEAR, Wear, read_wears
 from viewer.synthesis.portraits import (
+    PICTURE_SUFFIXES,
     PortraitAsset,
     PortraitError,
     find_portraits,
+    fitted_picture_sha256,
     held_out,
+    picture_sha256,
     read_portrait,
     write_portrait,
 )
@@ -77,6 +81,10 @@ class GenerateConfig:
         """Training gets its rolls from turning the camera; validation has all of them."""
         return SceneConfig(negatives=self.negatives, any_roll=0.0 if split == "train" else 0.2)
 
+    def photos_of(self, split: str) -> Path | None:
+        """The folder of photos behind the heads of a split."""
+        return self.face_free if split == "train" else None
+
 
 def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -> None:
     """Make the whole folder, or what of it is missing.
@@ -88,6 +96,13 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
     if config.workers:
         one_thread_each()
     people = fit_people(portraits_dir, out / PEOPLE, config.workers, say)
+    wears = read_wears(portraits_dir, find_portraits(portraits_dir))
+    if unknown := sum(person not in wears for person in people):
+        say(
+            f"{unknown} of {len(people)} persons are not in {portraits_dir / LIST_NAME}: they keep "
+            "what they have on their heads and get no glasses. List who wears nothing for more "
+            "variety."
+        )
     by_split = {split: [p for p in people if held_out(p) == (split != "train")] for split in SPLITS}
     for split, persons in by_split.items():
         if not persons:
@@ -99,13 +114,21 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
         _write_portrait_pictures(portraits_dir, out, split, persons)
         count = config.count if split == "train" else config.validation_count
         if count:
-            render_split(out, split, persons, count, config, say)
+            wears_of = {person: wears.get(person, UNKNOWN_WEAR) for person in persons}
+            render_split(out, split, wears_of, count, config, say)
 
 
 def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list[str]:
-    """Names of the persons whose portraits could be fitted; the fits are kept in `cache`."""
+    """Names of the persons whose portraits could be fitted; the fits are kept in `cache`,
+    and made again where the picture has changed."""
     found = find_portraits(portraits_dir)
-    todo = [person for person in found if not (cache / f"{person}.npz").is_file()]
+    todo = [
+        person
+        for person, picture in found.items()
+        if fitted_picture_sha256(cache / f"{person}.npz") != picture_sha256(picture)
+    ]
+    for person in todo:
+        (cache / f"{person}.npz").unlink(missing_ok=True)
     if workers == 0:
         for person in todo:
             problem = _fit(found[person], person, cache / f"{person}.npz")
@@ -142,9 +165,14 @@ def _fit(picture: Path, person: str, path: Path) -> str | None:
 
 
 def render_split(
-    out: Path, split: str, persons: Sequence[str], count: int, config: GenerateConfig, say: Say
+    out: Path,
+    split: str,
+    wears: Mapping[str, Wear],
+    count: int,
+    config: GenerateConfig,
+    say: Say,
 ) -> None:
-    """Render the shards of a split that are missing."""
+    """Render the shards of a split that are missing. wears: what each person of it has on."""
     info = SyntheticInfo(
         config.seed,
         count,
@@ -152,19 +180,20 @@ def render_split(
         config.size_px,
         hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest(),
         config.shard_rows,
+        _made_with(out, split, wears, config),
     )
     missing = SyntheticWriter(out / split, info).missing_shards()
     if not missing:
         return
     context = get_context("spawn")
-    paths = [_portrait_path(out, person) for person in persons]
+    given = (wears, out, info, config)
     if config.workers == 0:
-        _start(paths, out, info, config)
+        _start(*given)
         for shard in missing:
             _render_shard(shard)
         return
     workers = min(config.workers, len(missing))
-    with ProcessPoolExecutor(workers, context, _start, (paths, out, info, config)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, given) as pool:
         jobs = [pool.submit(_render_shard, shard) for shard in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()
@@ -178,13 +207,17 @@ class _Worker:
     portraits: list[PortraitAsset]
     writer: SyntheticWriter
     config: GenerateConfig
+    wears: Mapping[str, Wear]
 
 
-def _start(paths: Sequence[Path], out: Path, info: SyntheticInfo, config: GenerateConfig) -> None:
+def _start(
+    wears: Mapping[str, Wear], out: Path, info: SyntheticInfo, config: GenerateConfig
+) -> None:
     cv2.setNumThreads(0)
-    _Worker.portraits = [read_portrait(path) for path in paths]
-    use_photos = config.face_free is not None and info.split == "train"
-    photos = read_face_free(config.face_free) if use_photos else ()
+    _Worker.portraits = [read_portrait(_portrait_path(out, person)) for person in wears]
+    _Worker.wears = wears
+    folder = config.photos_of(info.split)
+    photos = () if folder is None else read_face_free(folder)
     _Worker.renderer = HeadRenderer(_Worker.portraits, info.image_px, photos)
     _Worker.writer = SyntheticWriter(out / info.split, info)
     _Worker.config = config
@@ -194,29 +227,67 @@ def _render_shard(shard: int) -> None:
     info = _Worker.writer.info
     rows = info.rows_of_shard(shard)
     _Worker.writer.write_shard(
-        shard, _rendered(_Worker.renderer, _Worker.portraits, info, rows, _Worker.config)
+        shard,
+        rendered_heads(
+            _Worker.renderer, _Worker.portraits, _Worker.wears, info, rows, _Worker.config
+        ),
     )
 
 
-def _rendered(
+def rendered_heads(
     renderer: HeadRenderer,
     portraits: Sequence[PortraitAsset],
+    wears: Mapping[str, Wear],
     info: SyntheticInfo,
     rows: range,
     config: GenerateConfig,
 ) -> Iterator[SyntheticHead]:
+    """The pictures of these rows, one after the other; each follows from its number alone."""
     scene_config = config.scene(info.split)
     names = renderer.head.expression_names
     for n in rows:
         rng = np.random.default_rng([info.seed, SPLITS.index(info.split), n])
         head = None
         for _ in range(TRIES):
-            scene = sample_scene(portraits, scene_config, names, rng)
+            scene = sample_scene(portraits, scene_config, names, rng, wears)
             key = f"{info.split}/{info.seed}/{n}"
             head = renderer.render(scene, key, rng, depth=config.depth)
             if not head.is_face or head.visible_468.mean() >= LEAST_VISIBLE:
                 break
         yield head
+
+
+def _made_with(
+    out: Path, split: str, wears: Mapping[str, Wear], config: GenerateConfig
+) -> dict[str, Setting]:
+    """Everything besides `SyntheticInfo`'s own fields that the pictures of a split follow from."""
+    folder = config.photos_of(split)
+    worn = "".join(f"{person} {wears[person]}\n" for person in wears)
+    return {
+        **asdict(config.scene(split)),
+        "depth": config.depth,
+        "face_free_photos": "none" if folder is None else _folder_sha256(folder),
+        "portraits": _portraits_sha256(out, list(wears)),
+        "wears": hashlib.sha256(worn.encode()).hexdigest(),
+    }
+
+
+def _portraits_sha256(out: Path, persons: Sequence[str]) -> str:
+    """Of the persons and their pictures."""
+    digest = hashlib.sha256()
+    for person in persons:
+        picture = fitted_picture_sha256(_portrait_path(out, person))
+        digest.update(f"{person} {picture}\n".encode())
+    return digest.hexdigest()
+
+
+def _folder_sha256(folder: Path) -> str:
+    """Of the names and contents of the pictures in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            digest.update(f"{path.name} {picture_sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _portrait_path(out: Path, person: str) -> Path:
@@ -229,7 +300,8 @@ def _write_portrait_pictures(
     """The portraits themselves as a data set, labelled by their fit."""
     found, head = find_portraits(portraits_dir), load_open_head()
     digest = hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest()
-    info = SyntheticInfo(0, len(persons), split, PORTRAIT_PICTURE_PX, digest)
+    made_with = {"portraits": _portraits_sha256(out, persons)}
+    info = SyntheticInfo(0, len(persons), split, PORTRAIT_PICTURE_PX, digest, made_with=made_with)
     writer = SyntheticWriter(out / f"{split}-portraits", info)
     for shard in writer.missing_shards():
         chosen = [persons[n] for n in info.rows_of_shard(shard)]

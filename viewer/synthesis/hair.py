@@ -22,7 +22,7 @@ from viewer.synthesis.surfaces import Surface, ellipsoid, grid_triangles, painte
 
 Array = np.ndarray
 
-HairKind = Literal["own", "bald", "short", "long", "bun", "cap", "scarf"]
+HairKind = Literal["own", "kept", "bald", "short", "long", "bun", "cap", "scarf"]
 
 CROWN_M = np.array([0.0, 0.111, -0.058])
 """Strands radiate from here."""
@@ -32,7 +32,8 @@ CROWN_M = np.array([0.0, 0.111, -0.058])
 class HairStyle:
     """What is on the scalp.
 
-    kind: own: what the portrait shows. thickness_m: above the skin. length_m: of long hair or a
+    kind: own: what the portrait shows, grown more or less. kept: the same as it is, since it is a
+        hat or a scarf, or may be one. thickness_m: above the skin. length_m: of long hair or a
     scarf below the ears. reach_deg: how far it comes forward, 0 at the back, 180 at the nose.
     fringe_m: how far the hairline comes down the forehead. rgb: 0 to 255.
     """
@@ -44,6 +45,11 @@ class HairStyle:
     fringe_m: float
     strand_tiles: float
     rgb: Float[Array, "3"]
+
+    @property
+    def is_portraits(self) -> bool:
+        """Whether it is what the portrait shows."""
+        return self.kind in ("own", "kept")
 
 
 def sample_hair(rng: np.random.Generator, hair_rgb: Float[Array, "3"]) -> HairStyle:
@@ -130,7 +136,7 @@ class HairBuilder:
         rng: np.random.Generator,
     ) -> list[Surface]:
         """The layer of hair over a skin; empty for styles that need none."""
-        if style.kind in ("own", "bald"):
+        if style.is_portraits or style.kind == "bald":
             return []
         weight = self.weight(style)
         used = self._skin_triangles[(weight[self._skin_triangles] > 0.02).any(1)]

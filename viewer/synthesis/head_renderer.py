@@ -95,7 +95,6 @@ class HeadRenderer:
             person: tuple(map(np.float32, (p.texture_px, p.texture_weight, p.fill_rgb)))
             for person, p in self.portraits.items()
         }
-        self._bent_ids = np.flatnonzero(self.head.skinning_weights[:, 0])
         parts = self.head.part_of_triangle
         self._eyes = [
             np.unique(self.head.triangles[parts == self.head.part_names.index(name)])
@@ -103,7 +102,7 @@ class HeadRenderer:
         ]
 
     def vertices_m(self, scene: Scene) -> Float[Array, "v 3"]:
-        """The skin of a scene's person, `open_head` frame, eyes turned."""
+        """The skin of a scene's person, `open_head` frame, eyes turned, neck straight."""
         weights = np.concatenate([scene.identity, scene.expression]).astype(np.float32)
         vertices = self._template + (weights @ self._directions).reshape(-1, 3)
         joints = self.head.joint_regressor[3:5] @ vertices
@@ -116,7 +115,8 @@ class HeadRenderer:
         self, scene: Scene, key: str, rng: np.random.Generator, *, depth: bool = True
     ) -> SyntheticHead:
         """The picture with its truth, depth if wanted. rng decides what the scene leaves open."""
-        skin = self.vertices_m(scene)
+        straight = self.vertices_m(scene)
+        skin = self.head.with_body_turned(straight, scene.body_from_head).astype(np.float32)
         landmarks = self.head.landmarks_468_m(skin)
         R_head, t_head = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
         R = scene.R_cam_from_head @ R_head
@@ -130,7 +130,7 @@ class HeadRenderer:
         is_face = scene.negative is None
         mask = np.zeros((self.size_px, self.size_px), bool)
         if scene.negative != "background":
-            mask = self._draw(scene, skin, landmarks, R, t, camera, rng)
+            mask = self._draw(scene, straight, skin, landmarks, R, t, camera, rng)
         soften_edges(b.image, b.nearest, b.softened)
         depth_m = np.where(mask, 1.0 / np.maximum(b.nearest, 1e-6), 0.0) if depth else None
         return SyntheticHead(
@@ -145,6 +145,7 @@ class HeadRenderer:
             identity=scene.identity if is_face else np.zeros(60),
             expression=scene.expression if is_face else np.zeros(52),
             eye_angles_deg=scene.eye_angles_deg if is_face else np.zeros((2, 2)),
+            body_from_head=scene.body_from_head if is_face else np.eye(3),
             person=scene.person,
             tags=(*((scene.negative,) if scene.negative else (scene.hair.kind,)), *scene.things),
             mask=mask.view(np.uint8) * np.uint8(255),
@@ -171,6 +172,7 @@ class HeadRenderer:
     def _draw(
         self,
         scene: Scene,
+        straight: Float[Array, "v 3"],
         skin: Float[Array, "v 3"],
         landmarks: Float[Array, "468 3"],
         R: Float[Array, "3 3"],
@@ -189,7 +191,7 @@ class HeadRenderer:
             solid = solid or [occluders.hand(landmarks, portrait.skin_rgb, rng)]
             opaque, n_head = joined(solid), 0
         else:
-            body = [] if sheet or rng.random() < 0.1 else [self._torso(scene, skin, rng)]
+            body = [] if sheet or rng.random() < 0.1 else [self._torso(scene, straight, rng)]
             opaque, n_head = joined([own, *body, *solid]), len(own.triangles)
         texture = self._textures[scene.person]
         self._shade(_Layer(opaque, n_head), R, t, camera, scene.light, texture)
@@ -216,13 +218,14 @@ class HeadRenderer:
     ) -> Surface:
         vertices = skin
         strand = np.zeros(len(skin), np.float32)
-        if scene.hair.kind == "own":
+        if scene.hair.is_portraits:
             amount = rng.uniform(0.3, 1.15) if rng.random() < 0.5 else 1.0
+            if scene.hair.kind == "kept":
+                amount = 1.0
             grown = (1 + (portrait.inflation - 1) * amount).astype(np.float32)
             vertices = inflated(skin, grown)
             unseen = 1 - portrait.texture_weight
             strand = (0.7 * self._hair.weight(scene.hair) * unseen).astype(np.float32)
-        vertices = self._bent_neck(vertices, scene)
         uv = self._hair.strand_uv * [scene.hair.strand_tiles, 9.0]
         return Surface(
             vertices.astype(np.float32),
@@ -233,17 +236,11 @@ class HeadRenderer:
             np.ones(len(skin), np.float32),
         )
 
-    def _bent_neck(self, vertices_m: Float[Array, "v 3"], scene: Scene) -> Float[Array, "v 3"]:
-        """The neck between a head that keeps its place and a body that turns under it."""
-        from_joint = vertices_m[self._bent_ids] - self.head.joint_regressor[0] @ vertices_m
-        moved = from_joint @ (scene.body_from_head.T - np.eye(3))
-        bent = np.array(vertices_m, np.float64)
-        bent[self._bent_ids] += moved * self.head.skinning_weights[self._bent_ids, :1]
-        return bent
-
-    def _torso(self, scene: Scene, skin: Float[Array, "v 3"], rng: np.random.Generator) -> Surface:
-        vertices, triangles = build_torso(skin[self._collar].astype(np.float64))
-        joint = self.head.joint_regressor[0] @ skin
+    def _torso(
+        self, scene: Scene, straight: Float[Array, "v 3"], rng: np.random.Generator
+    ) -> Surface:
+        vertices, triangles = build_torso(straight[self._collar].astype(np.float64))
+        joint = self.head.joint_regressor[0] @ straight
         vertices = (vertices - joint) @ scene.body_from_head.T + joint
         cloth = rng.uniform(8, 240, 3) if rng.random() < 0.6 else rng.uniform(8, 240) * np.ones(3)
         stripes = 1 + rng.choice([0.0, 0.25]) * np.sin(vertices[:, :1] * rng.uniform(80, 500))
@@ -259,7 +256,7 @@ class HeadRenderer:
         """Long hair, ears and shoulders of the portrait, where the view is near enough to it."""
         turned = float(geodesic_deg(R, portrait.R_cam_from_open_head))
         wanted = rng.random() < (0.85 if turned < 50 else 0.15)
-        if scene.hair.kind != "own" or not wanted or not len(portrait.sheet_triangles):
+        if not scene.hair.is_portraits or not wanted or not len(portrait.sheet_triangles):
             return None
         n = len(portrait.sheet_vertices_open_head_m)
         return Surface(

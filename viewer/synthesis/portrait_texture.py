@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +31,12 @@ from viewer.synthesis.portrait_fit import (
 )
 from viewer.synthesis.portrait_mask import person_mask
 from viewer.synthesis.portrait_shape import build_sheet, hair_inflation
-from viewer.synthesis.portraits import PORTRAIT_PX, PortraitAsset, PortraitError
+from viewer.synthesis.portraits import (
+    PORTRAIT_PX,
+    PortraitAsset,
+    PortraitError,
+    picture_sha256,
+)
 
 Array = np.ndarray
 
@@ -83,7 +88,8 @@ def build_portrait(path: Path | str, person: str | None = None) -> PortraitAsset
     image_bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if image_bgr is None:
         raise PortraitError(f"{path} is not a readable picture.")
-    return portrait_from_image(image_bgr[..., ::-1].copy(), person or path.stem)
+    portrait = portrait_from_image(image_bgr[..., ::-1].copy(), person or path.stem)
+    return replace(portrait, picture_sha256=picture_sha256(path))
 
 
 def portrait_from_image(image_rgb: UInt8[Array, "h w 3"], person: str) -> PortraitAsset:

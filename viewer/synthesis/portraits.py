@@ -48,6 +48,7 @@ class PortraitAsset:
         (viewer.synthesis.portrait_texture) to the hair's silhouette; 1 on skin.
     sheet_*: a 2.5D sheet with long hair and shoulders; transparent where person_mask is 0.
     fit_error_px: mean distance of the 468 landmarks, in pixels of image_rgb.
+    picture_sha256: of the picture's file; "" of one that is no file.
     """
 
     person: str
@@ -68,6 +69,7 @@ class PortraitAsset:
     sheet_px: Float[Array, "s 2"]
     sheet_triangles: Int[Array, "g 3"]
     fit_error_px: float
+    picture_sha256: str = ""
 
 
 def find_portraits(root: Path | str) -> dict[str, Path]:
@@ -131,8 +133,23 @@ def read_portrait(path: Path | str) -> PortraitAsset:
         "person": str(arrays["person"]),
         "camera": camera,
         "fit_error_px": float(arrays["fit_error_px"]),
+        "picture_sha256": str(arrays["picture_sha256"]),
     }
     return PortraitAsset(**{**arrays, **scalars})
+
+
+def fitted_picture_sha256(path: Path) -> str:
+    """Of which picture a file of `write_portrait` is; "" if it is none, or does not say."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["picture_sha256"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return ""
+
+
+def picture_sha256(path: Path) -> str:
+    """Of the file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _widened(array: Array) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from models.geometry.rotations import about_x, about_y, matrix_from_ypr_300wlp
 from viewer.datasets.synthetic_format import THINGS
 from viewer.synthesis.hair import HairStyle, sample_hair
+from viewer.synthesis.portrait_wear import UNKNOWN_WEAR, Wear
 from viewer.synthesis.portraits import PortraitAsset
 
 Array = np.ndarray
@@ -161,13 +162,22 @@ def sample_scene(
     config: SceneConfig,
     expression_names: Sequence[str],
     rng: np.random.Generator,
+    wears: Mapping[str, Wear] | None = None,
 ) -> Scene:
-    """One scene of a random person among `portraits`."""
+    """One scene of a random person among `portraits`.
+
+    wears: by person, what each has on; who is not in it, or has a hat, keeps what is on the head
+        as it is, and gets no locks over it; who is not in it, or has glasses, gets no others.
+    """
     portrait = portraits[rng.integers(len(portraits))]
     other = portraits[rng.integers(len(portraits))]
     R, t = sample_pose(config, rng)
     identity, expression = sample_face(portrait, config, expression_names, rng)
     hair = sample_hair(rng, other.hair_rgb if rng.random() < 0.6 else portrait.hair_rgb)
+    wear = (wears or {}).get(portrait.person, UNKNOWN_WEAR)
+    if wear.headwear:
+        hair = replace(hair, kind="kept")
+    excluded = ("strands",) * wear.headwear + ("glasses",) * wear.glasses
     negative: NegativeKind | None = None
     if rng.random() < config.negatives:
         negative = ("background", "back of a head", "things")[rng.choice(3, p=[0.45, 0.35, 0.2])]
@@ -192,7 +202,7 @@ def sample_scene(
         hair,
         body,
         sample_light(rng),
-        sample_things(config, rng),
+        tuple(thing for thing in sample_things(config, rng) if thing not in excluded),
     )
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from scipy.spatial.transform import Rotation
 
+from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticDataset, read_synthetic
 from viewer.datasets.synthetic_format import (
     SyntheticDataError,
@@ -85,6 +90,51 @@ def test_the_whole_mesh_carries_the_landmarks(root, head_model):
     np.testing.assert_allclose(landmarks, head.landmarks_468_head_m, atol=1e-6)
 
 
+def test_the_whole_mesh_has_gaze_and_neck_of_the_label(root, head_model):
+    """Eyes turned by SciPy about their middles, the lowest ring of the neck about its joint."""
+    looks, turn = np.array([[20.0, -5.0], [-8.0, 12.0]]), np.radians([0.0, 35.0, 0.0])
+    body = Rotation.from_rotvec(turn).as_matrix()
+    straight = replace(SyntheticDataset(root)[3], eye_angles_deg=np.zeros((2, 2)))
+    posed = replace(straight, eye_angles_deg=looks, body_from_head=body)
+    T = T_HEAD_FROM_TRG_MINI
+    before, after = (
+        (head.vertices_head_m(head_model) - T[:3, 3]) @ T[:3, :3] for head in (straight, posed)
+    )
+    for name, (yaw, pitch) in zip(("eye_l", "eye_r"), looks, strict=True):
+        ids = np.unique(head_model.triangles_of(name))
+        middle = before[ids].mean(0)
+        turned = Rotation.from_euler("YX", [yaw, -pitch], degrees=True).apply(before[ids] - middle)
+        np.testing.assert_allclose(after[ids], turned + middle, atol=2e-4)
+        assert np.linalg.norm(after[ids] - before[ids], axis=1).max() > 0.003
+    all_neck = np.flatnonzero(head_model.skinning_weights[:, 0] > 0.999)
+    joint = head_model.joint_regressor[0] @ before
+    wanted = (before[all_neck] - joint) @ body.T + joint
+    np.testing.assert_allclose(after[all_neck], wanted, atol=1e-4)
+    rest = head_model.skinning_weights[:, 0] == 0
+    rest[np.unique(np.r_[head_model.triangles_of("eye_l"), head_model.triangles_of("eye_r")])] = 0
+    np.testing.assert_allclose(after[rest], before[rest], atol=1e-12)
+
+
+def test_gaze_and_neck_come_back(tmp_path, info, make_head):
+    body = Rotation.from_rotvec([0.1, 0.4, 0.0]).as_matrix()
+    looks = np.array([[20.0, -5.0], [-8.0, 12.0]])
+    writer = SyntheticWriter(tmp_path, replace(info, count=1))
+    writer.write_shard(0, [replace(make_head(0), body_from_head=body, eye_angles_deg=looks)])
+    found = SyntheticDataset(tmp_path)[0]
+    np.testing.assert_allclose(found.body_from_head, body, atol=1e-6)
+    np.testing.assert_allclose(found.eye_angles_deg, looks, atol=1e-5)
+
+
+def test_a_set_from_before_the_neck_was_stored_is_read(root, tmp_path):
+    for path in root.iterdir():
+        shutil.copy(path, tmp_path)
+    for path in tmp_path.glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["body_from_head"]), path)
+    for old, new in zip(read_synthetic(tmp_path), read_synthetic(root), strict=True):
+        np.testing.assert_array_equal(old.body_from_head, np.eye(3))
+        np.testing.assert_array_equal(old.identity, new.identity)
+
+
 def test_persons_can_be_split(root):
     dataset = SyntheticDataset(root)
     assert dataset.persons() == ("female/0", "female/1", "female/2")
@@ -124,8 +174,20 @@ def test_the_same_heads_give_the_same_bytes(tmp_path, write_dataset):
 def test_other_settings_are_refused(tmp_path, info):
     SyntheticWriter(tmp_path, info)
     other = SyntheticInfo(1, COUNT, "test", 256, "0" * 64, SHARD_ROWS)
-    with pytest.raises(SyntheticDataError, match="other settings"):
+    with pytest.raises(SyntheticDataError, match=r"other settings \(seed: 0, not 1\)"):
         SyntheticWriter(tmp_path, other)
+
+
+def test_what_else_the_pictures_follow_from_counts_too(tmp_path, info):
+    with_depth = replace(info, made_with={"depth": True, "negatives": 0.1})
+    SyntheticWriter(tmp_path, with_depth)
+    assert read_info(tmp_path) == with_depth
+    SyntheticWriter(tmp_path, replace(info, made_with={"negatives": 0.1, "depth": True}))
+    other = replace(info, made_with={"depth": True, "negatives": 0.4})
+    with pytest.raises(SyntheticDataError, match=r"\(negatives: 0\.1, not 0\.4\)"):
+        SyntheticWriter(tmp_path, other)
+    with pytest.raises(SyntheticDataError, match=r"negatives: 0\.1, not unknown"):
+        SyntheticWriter(tmp_path, info)
 
 
 def test_a_folder_that_is_no_data_set(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from models.flame.open_head import HeadAssets
 from models.geometry.rotations import matrix_from_ypr_300wlp
@@ -76,6 +77,31 @@ def test_a_mark_on_the_skin_is_where_its_label_projects(
     found = made.image_rgb[near][..., 0] * (made.image_rgb[near][..., 1] < 70.0)
     gap = _middle(found) - _middle(expected[near] * (expected[near] > 32.0))
     assert np.linalg.norm(gap) < 0.1
+
+
+@pytest.mark.parametrize("landmark", [58, 288])
+def test_a_bent_neck_takes_the_labels_of_the_jaw_along(
+    head: HeadAssets, plain_portrait: Plain, landmark: int
+) -> None:
+    """The skin at the jaw's corner follows the neck a little: the label lies where it is drawn."""
+    near = np.linalg.norm(
+        head.template_vertices_m - head.landmarks_468_m(head.template_vertices_m)[landmark], axis=1
+    )
+    fill = np.where((near < 0.008)[:, None], [250.0, 0.0, 0.0], [0.0, 80.0, 0.0])
+    renderer = HeadRenderer([plain_portrait(fill_rgb=fill)], 320)
+    side = -60.0 if landmark == 58 else 60.0
+    body = Rotation.from_euler("YX", [55, 30], degrees=True).as_matrix()
+    straight, bent = (
+        _render(renderer, _scene(side, body_from_head=turn)) for turn in (np.eye(3), body)
+    )
+    moved_mm = 1000 * (bent.landmarks_468_head_m - straight.landmarks_468_head_m)[landmark]
+    assert np.linalg.norm(moved_mm) > 3
+    gaps_mm = []
+    for made in (straight, bent):
+        red = (made.mask > 0) & (made.image_rgb[..., 0] > 100) & (made.image_rgb[..., 1] < 70)
+        gap_px = _middle(red.astype(float)) + 0.5 - made.landmarks_468_px()[landmark]
+        gaps_mm.append(gap_px * made.t_cam_from_head_mm[2] / made.camera.fx_px)
+    assert np.linalg.norm(gaps_mm[1] - gaps_mm[0]) < 2.0, "mark and label move together"
 
 
 def _middle(weight: np.ndarray) -> np.ndarray:
