@@ -52,11 +52,14 @@ class Demo:
 class Benchmark:
     """Measure speed; the last line printed is one JSON object."""
 
-    name: tyro.conf.Positional[Literal["pose", "live", "index", "render", "flame", "train"]]
+    name: tyro.conf.Positional[
+        Literal["pose", "live", "index", "render", "flame", "train", "synthesis"]
+    ]
     """pose: frame to pose, by stage. live: webcam to overlay in a real browser. index: questions to
     an index of a million samples. render: a head drawn on a photo, by every renderer.
     flame: 512 heads by our FLAME layer and by that of the smplx package. train: the released TRG's
-    training, with pictures from files and without."""
+    training, with pictures from files and without. synthesis: heads rendered and written, by as
+    many processes as threads."""
     threads: int = 2
     """Processor threads that the network may use."""
 
@@ -73,6 +76,10 @@ class Benchmark:
             from demo_app.benchmarks.train import run_train_benchmark
 
             result = run_train_benchmark(self.threads)
+        elif self.name == "synthesis":
+            from demo_app.benchmarks.synthesis import run_synthesis_benchmark
+
+            result = run_synthesis_benchmark(self.threads)
         elif self.name == "flame":
             from demo_app.benchmarks.flame import run_flame_benchmark
 
