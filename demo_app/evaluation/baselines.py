@@ -21,9 +21,10 @@ from models.weights import MODELS, REPOSITORY_ROOT
 
 Array = np.ndarray
 
-PNP_468, PNP_468_TURNED, PNP_5 = (
+PNP_468, PNP_468_TURNED, PNP_5, PNP_5_TURNED = (
     "FaceMesh 468-point PnP",
     "FaceMesh 468-point PnP, second upright crop",
+    "FaceMesh 5-point PnP",
     "FaceMesh 5-point PnP, second upright crop",
 )
 FIVE_POINTS = ((33, 133), (362, 263), (1, 4), (61,), (291,))
@@ -64,7 +65,7 @@ def pose_from_points(
 
 
 def baseline_columns() -> dict[str, Column]:
-    """The three baselines. Raises: FaceLandmarksError if FaceMesh's weights are not there."""
+    """The four baselines. Raises: FaceLandmarksError if FaceMesh's weights are not there."""
     network, face_mm = load_face_landmarks(), canonical_face_head_mm()
 
     def column(turned: bool, five: bool) -> Column:
@@ -82,7 +83,8 @@ def baseline_columns() -> dict[str, Column]:
     return {
         PNP_468: column(turned=False, five=False),
         PNP_468_TURNED: column(turned=True, five=False),
-        PNP_5: column(turned=True, five=True),
+        PNP_5: column(turned=False, five=True),
+        PNP_5_TURNED: column(turned=True, five=True),
     }
 
 

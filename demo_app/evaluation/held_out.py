@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +27,8 @@ from demo_app.evaluation.faces import (
 )
 from models.geometry.boxes import bounding_box_xyxy, ray_box_from_points
 from models.weights import CROP_SCALE
+from viewer.datasets.augment_config import AugmentConfig
+from viewer.datasets.photo_effects import photo_effects
 from viewer.datasets.synthetic import PosedPicture, SyntheticDataset
 from viewer.datasets.synthetic_format import THINGS
 
@@ -42,7 +44,15 @@ JITTER = (
 PLAIN_ROLL_DEG = 40.0
 """Heads of the prototype's test were rolled no further, and nothing was in front of them."""
 SAY_PRESENCE = (SINGLE_PASS, APP_ANSWER)
-TRUE_BOXES_TOO = "single pass, true boxes of the same faces"
+TRUE_BOXES_TOO = "{}, true boxes of the same faces"
+"""Of a column, beside that from the detector's boxes."""
+AS_RENDERED = "as rendered"
+WORSE_CAMERA = (
+    "side light, colour, blur, low light, noise, few pixels and JPEG on each, drawn as for "
+    f"training crops, seed {SEED} and row"
+)
+WORSE = AugmentConfig(p_occluder=0.0, p_cut_off=0.0)
+"""The effects of training that hide nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class HeldOut:
     """
 
     data: str
+    pictures: str
     boxes: str
     faces: int
     faces_not_found: int
@@ -82,11 +93,22 @@ def jittered(ray_box: Float[Array, "3"], rng: np.random.Generator) -> Float[Arra
     return np.array([*(ray_box[:2] + shift * ray_box[2]), ray_box[2] * scale])
 
 
+def as_of_a_worse_camera(head: PosedPicture, row: int) -> PosedPicture:
+    """The same picture with the effects of `WORSE`. Raises: EvaluationError if it is not square."""
+    height, width = head.image_rgb.shape[:2]
+    if height != width:
+        raise EvaluationError(f"Only square pictures can be degraded, not {width} x {height}.")
+    rng = np.random.default_rng([SEED, row])
+    image = photo_effects(head.image_rgb.copy(), rng, WORSE, head.image_rgb)
+    return replace(head, image_rgb=image)
+
+
 def evaluate_held_out(
     dataset: SyntheticDataset,
     columns: Mapping[str, Column],
     *,
     detect: Detect | None = None,
+    degrade: bool = False,
     count: int | None = None,
     progress: Progress = no_progress,
 ) -> HeldOut:
@@ -94,18 +116,20 @@ def evaluate_held_out(
 
     detect: use the detector's boxes on the whole picture; heads that it does not find are counted
         and left out of every column. None: jittered true boxes.
+    degrade: every picture as of a worse camera, before anything looks at it.
     Raises: EvaluationError if there is no head.
     """
     rng = np.random.default_rng(SEED)
     rows = len(dataset) if count is None else min(count, len(dataset))
     found: dict[str, list[Poses]] = {name: [] for name in columns}
-    same_faces: list[Poses] = []
+    same_faces: dict[str, list[Poses]] = {name: [] for name in SAY_PRESENCE if name in columns}
     true: list[Poses] = []
     has_things: list[bool] = []
     of_negatives: dict[str, list[Poses]] = {name: [] for name in columns if name in SAY_PRESENCE}
     lost = negatives = 0
     for row in range(rows):
         head = dataset.posed_picture(row)
+        head = as_of_a_worse_camera(head, row) if degrade else head
         progress(row + 1, rows, "pictures")
         if not head.is_face:
             negatives += 1
@@ -119,7 +143,8 @@ def evaluate_held_out(
             if box is None:
                 lost += 1
                 continue
-            same_faces.append(columns[SINGLE_PASS](head.image_rgb, head.camera, true_box[None]))
+            for name, seen in same_faces.items():
+                seen.append(columns[name](head.image_rgb, head.camera, true_box[None]))
         true.append(_truth(head))
         has_things.append(not set(THINGS).isdisjoint(dataset.tags_of_row[row]))
         for name, column in columns.items():
@@ -128,10 +153,12 @@ def evaluate_held_out(
         raise EvaluationError(f"{dataset.root} has no head among {rows} pictures ({lost} lost).")
     truth, stacked = poses_stacked(true), {k: poses_stacked(v) for k, v in found.items()}
     single, views = stacked[SINGLE_PASS], _views(truth, np.array(has_things))
-    if same_faces:
-        stacked[TRUE_BOXES_TOO] = poses_stacked(same_faces)
+    if detect is not None:
+        for name, seen in same_faces.items():
+            stacked[TRUE_BOXES_TOO.format(name)] = poses_stacked(seen)
     return HeldOut(
         data=str(dataset.root),
+        pictures=WORSE_CAMERA if degrade else AS_RENDERED,
         boxes=JITTER if detect is None else "MTCNN's on the whole picture",
         faces=len(truth) + lost,
         faces_not_found=lost,

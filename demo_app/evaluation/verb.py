@@ -87,6 +87,8 @@ class Evaluate:
     """At most so many pictures, samples of a folder, or crops (face-free: 2000 if not given)."""
     boxes: Literal["true", "mtcnn"] = "true"
     """held-out: jittered true boxes, or those of the detector on the whole picture."""
+    degrade: bool = False
+    """held-out: put side light, blur, low light, noise and JPEG on the pictures first."""
     baselines: bool = False
     """Also FaceMesh with PnP on the same crops."""
     weights: Path | None = None
@@ -127,6 +129,8 @@ class Evaluate:
             raise EvaluationError(f"The protocol {self.protocol} runs in one process only.")
         if self.protocol == "held-out" and len(self.data) != 1:
             raise EvaluationError("The protocol held-out needs --data with one synthetic data set.")
+        if self.degrade and self.protocol != "held-out":
+            raise EvaluationError("--degrade is for the protocol held-out.")
         if self.protocol == "labelled" and not self.data:
             raise EvaluationError("The protocol labelled needs --data with labelled samples.")
         if self.protocol == "label-free" and not self.photos:
@@ -226,7 +230,12 @@ class Evaluate:
             chosen = detect if self.boxes == "mtcnn" else None
             dataset = SyntheticDataset(self.data[0])
             return evaluate_held_out(
-                dataset, columns, detect=chosen, count=self.count, progress=say
+                dataset,
+                columns,
+                detect=chosen,
+                degrade=self.degrade,
+                count=self.count,
+                progress=say,
             )
         if self.protocol == "label-free":
             moved = {k: v for k, v in columns.items() if k not in (TWO_PASSES, APP_ANSWER)}

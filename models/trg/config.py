@@ -67,11 +67,18 @@ class TrgConfig:
     crop_px: int = 192
     """Side of the input crop."""
     n_iterations: int = 3
-    """Rounds of bidirectional refinement; fixed by the three maps of the neck."""
+    """Rounds of bidirectional refinement, at most one on each of the neck's three maps."""
     presence_head: bool = False
     """Face or not, from the deepest maps."""
     uncertainty_head: bool = False
     """Covariance of the rotation error and sigmas of t, see `models.trg.uncertainty`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_iterations <= 3:
+            raise ValueError(
+                f"n_iterations is {self.n_iterations}: a TRG makes 1 to 3 rounds, each on one of "
+                "its neck's three maps."
+            )
 
     @classmethod
     def released(cls) -> TrgConfig:
@@ -145,7 +152,7 @@ class TrgConfig:
     def from_json(cls, text: str) -> TrgConfig:
         """Inverse of `to_json`; absent fields that have a default take it.
 
-        Raises: ValueError naming the fields that do not fit.
+        Raises: ValueError naming the fields that do not fit, or their values.
         """
         values = json.loads(text)
         if not isinstance(values, dict):

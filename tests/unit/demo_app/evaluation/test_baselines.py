@@ -7,6 +7,7 @@ import pytest
 
 from demo_app.evaluation.baselines import (
     PNP_5,
+    PNP_5_TURNED,
     PNP_468,
     PNP_468_TURNED,
     baseline_columns,
@@ -57,13 +58,15 @@ def test_the_columns_see_the_astronaut(face_mm: np.ndarray) -> None:
     camera = camera_from_horizontal_fov((image.shape[1], image.shape[0]))
     box = ray_box_from_xyxy(camera, np.array([170.0, 60, 275, 190]), 1.4)
     columns = baseline_columns()
-    assert set(columns) == {PNP_468, PNP_468_TURNED, PNP_5}
+    assert set(columns) == {PNP_468, PNP_468_TURNED, PNP_5, PNP_5_TURNED}
     poses = {name: column(image, camera, box[None]) for name, column in columns.items()}
     one_pass = poses[PNP_468]
     assert np.array_equal(one_pass.vertices_head_mm[0], face_mm)
     assert geodesic_deg(one_pass.R_cam_from_head[0], np.eye(3)) < 35
     assert 500 < one_pass.t_cam_from_head_mm[0, 2] < 1500
     # five points of a neutral face: a broad smile lifts the corners of the mouth, and the chin
-    for name, bound_deg in ((PNP_468_TURNED, 15), (PNP_5, 40)):
+    for name, bound_deg in ((PNP_468_TURNED, 15), (PNP_5, 40), (PNP_5_TURNED, 40)):
         apart = geodesic_deg(poses[name].R_cam_from_head[0], one_pass.R_cam_from_head[0])
         assert 0 < apart < bound_deg, name
+    again = geodesic_deg(poses[PNP_5].R_cam_from_head[0], poses[PNP_5_TURNED].R_cam_from_head[0])
+    assert 0 < again < 10, "the second crop is another look at the same points"

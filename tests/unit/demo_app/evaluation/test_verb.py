@@ -47,6 +47,7 @@ def test_label_free_from_the_command_line(
     [
         (["--protocol", "held-out"], "needs --data"),
         (["--protocol", "labelled"], "needs --data"),
+        (["--protocol", "speed", "--degrade"], "--degrade is for the protocol held-out"),
         (["--protocol", "label-free"], "needs --photos"),
         (["--protocol", "label-free", "--photos", "absent"], "There is no picture"),
         (["--protocol", "held-out", "--data", "absent"], "is no synthetic data set"),
