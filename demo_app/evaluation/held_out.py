@@ -133,9 +133,7 @@ def evaluate_held_out(
         progress(row + 1, rows, "pictures")
         if not head.is_face:
             negatives += 1
-            whole = whole_picture(head)[None]
-            for name, seen in of_negatives.items():
-                seen.append(columns[name](head.image_rgb, head.camera, whole))
+            _look(of_negatives, columns, head, whole_picture(head))
             continue
         box = true_box = jittered(true_ray_box(head), rng)
         if detect is not None:
@@ -143,19 +141,16 @@ def evaluate_held_out(
             if box is None:
                 lost += 1
                 continue
-            for name, seen in same_faces.items():
-                seen.append(columns[name](head.image_rgb, head.camera, true_box[None]))
+            _look(same_faces, columns, head, true_box)
         true.append(_truth(head))
         has_things.append(not set(THINGS).isdisjoint(dataset.tags_of_row[row]))
-        for name, column in columns.items():
-            found[name].append(column(head.image_rgb, head.camera, box[None]))
+        _look(found, columns, head, box)
     if not true:
         raise EvaluationError(f"{dataset.root} has no head among {rows} pictures ({lost} lost).")
     truth, stacked = poses_stacked(true), {k: poses_stacked(v) for k, v in found.items()}
     single, views = stacked[SINGLE_PASS], _views(truth, np.array(has_things))
     if detect is not None:
-        for name, seen in same_faces.items():
-            stacked[TRUE_BOXES_TOO.format(name)] = poses_stacked(seen)
+        stacked |= {TRUE_BOXES_TOO.format(k): poses_stacked(v) for k, v in same_faces.items()}
     return HeldOut(
         data=str(dataset.root),
         pictures=WORSE_CAMERA if degrade else AS_RENDERED,
@@ -168,6 +163,17 @@ def evaluate_held_out(
         presence=_known({k: _presence(stacked[k], seen) for k, seen in of_negatives.items()}),
         notes=_notes(single),
     )
+
+
+def _look(
+    answers: dict[str, list[Poses]],
+    columns: Mapping[str, Column],
+    head: PosedPicture,
+    ray_box: Float[Array, "3"],
+) -> None:
+    """Add what each column of `answers` sees in a box."""
+    for name, seen in answers.items():
+        seen.append(columns[name](head.image_rgb, head.camera, ray_box[None]))
 
 
 def _presence(of_faces: Poses, of_negatives: list[Poses]) -> PresenceFigures | None:
