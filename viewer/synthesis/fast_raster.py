@@ -45,13 +45,14 @@ def rasterize_into(
         points[v, 0], points[v, 1] = x_px[v], y_px[v]
         points[v, 2] = ZERO if z_m[v] < NEAR_M else ONE / z_m[v]
     for f in range(triangles.shape[0]):
-        a, b, c = points[triangles[f, 0]], points[triangles[f, 1]], points[triangles[f, 2]]
-        ax, ay, bx, by, cx, cy = a[0], a[1], b[0], b[1], c[0], c[1]
+        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, bx, by = points[i, 0], points[i, 1], points[j, 0], points[j, 1]
+        cx, cy = points[k, 0], points[k, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         # counter-clockwise from outside is clockwise on screen, whose y points down
         if abs(area) < 1e-9 or (f < n_closed and area > 0):
             continue
-        za, zb, zc = a[2], b[2], c[2]
+        za, zb, zc = points[i, 2], points[j, 2], points[k, 2]
         if za == ZERO or zb == ZERO or zc == ZERO:
             continue
         left = max(np.float32(0.0), np.ceil(min(ax, bx, cx) - HALF))
@@ -70,12 +71,16 @@ def rasterize_into(
             w0, w1 = w0_row - w0_right, w1_row - w1_right
             w0_row += w0_down
             w1_row += w1_down
+            entered = False
             for column in range(int(left), int(right) + 1):
                 w0 += w0_right
                 w1 += w1_right
                 w2 = ONE - w0 - w1
                 if w0 < edge or w1 < edge or w2 < edge:
+                    if entered:
+                        break
                     continue
+                entered = True
                 nearness = w0 * za + w1 * zb + w2 * zc
                 if nearness > inverse_z[row, column]:
                     inverse_z[row, column] = nearness
@@ -255,6 +260,15 @@ def shadow_into(shadow, buffers, R_light, centre, scale, lamp_inverse_z, focal, 
                         if lamp_inverse_z[v + dv, u + du] * (depth - 0.012) <= 1.0:
                             lit += 1.0
                 shadow[row, column] = lit / 9.0
+
+
+@_compiled
+def depth_into(nearest_inverse_z, mask, depth_m):
+    """Depth where the mask is, 0 elsewhere."""
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            z = max(nearest_inverse_z[row, column], np.float32(1e-6))
+            depth_m[row, column] = ONE / z if mask[row, column] else ZERO
 
 
 @_compiled

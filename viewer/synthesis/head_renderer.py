@@ -16,6 +16,7 @@ from viewer.datasets.synthetic import SyntheticHead
 from viewer.synthesis import occluders
 from viewer.synthesis.backgrounds import face_box_px, sample_background
 from viewer.synthesis.fast_raster import (
+    depth_into,
     rasterize_into,
     shade_over,
     shadow_into,
@@ -132,7 +133,10 @@ class HeadRenderer:
         if scene.negative != "background":
             mask = self._draw(scene, straight, skin, landmarks, R, t, camera, rng)
         soften_edges(b.image, b.nearest, b.softened)
-        depth_m = np.where(mask, 1.0 / np.maximum(b.nearest, 1e-6), 0.0) if depth else None
+        depth_m = None
+        if depth:
+            depth_m = np.empty_like(b.nearest)
+            depth_into(b.nearest, mask, depth_m)
         return SyntheticHead(
             key=key,
             image_rgb=b.softened.copy(),
@@ -321,19 +325,7 @@ class HeadRenderer:
         use_shadow = light.casts_shadow and not layer.flat
         if use_shadow:
             self._cast_shadow(points, surface.triangles, light, camera)
-        s = surface
-        paint = np.concatenate(
-            [
-                s.texture_px,
-                s.texture_weight[:, None],
-                s.rgb,
-                s.strand_uv - np.floor([s.strand_uv[:, 0].min(), s.strand_uv[:, 1].min()]),
-                s.strand[:, None],
-                s.alpha[:, None],
-            ],
-            1,
-            dtype=np.float32,
-        )
+        paint = surface.paint()
         kind = [1.0 if layer.flat else 0.6, light.gloss, float(layer.alpha_from_texture)]
         lamp = np.array([light.direction_cam, light.lamp_rgb, light.ambient_rgb, kind], np.float32)
         shade_over(

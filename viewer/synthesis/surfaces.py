@@ -36,6 +36,15 @@ class Surface:
         vertices = self.vertices_m @ np.asarray(R, np.float32).T + np.asarray(t_m, np.float32)
         return replace(self, vertices_m=vertices)
 
+    def paint(self) -> Float32[Array, "v 10"]:
+        """All but the shape, side by side as `fast_raster.shade_over` reads it."""
+        out = np.empty((len(self.vertices_m), 10), np.float32)
+        out[:, :2], out[:, 2], out[:, 3:6] = self.texture_px, self.texture_weight, self.rgb
+        for column, tiles in ((6, self.strand_uv[:, 0]), (7, self.strand_uv[:, 1])):
+            out[:, column] = tiles - np.floor(tiles.min())
+        out[:, 8], out[:, 9] = self.strand, self.alpha
+        return out
+
 
 def painted(
     vertices_m: Float[Array, "v 3"],
