@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +173,21 @@ class HeadAssets:
         body_from_head: rotation about the neck's joint, in the `open_head` frame; vertices follow
             it by their skinning weight for the neck.
         """
-        weight = self.skinning_weights[:, self.joint_names.index("neck")]
-        ids = np.flatnonzero(weight)
-        joint = self.joint_regressor[self.joint_names.index("neck")] @ vertices_m
-        moved = (vertices_m[ids] - joint) @ (body_from_head.T - np.eye(3))
-        bent = np.array(vertices_m, np.float64)
-        bent[ids] += moved * weight[ids, None]
+        neck_ids, weight, joint_ids, regressor = self._neck
+        joint = regressor @ vertices_m[joint_ids]
+        neck_m = vertices_m[neck_ids]
+        bent = vertices_m.copy()
+        bent[neck_ids] = neck_m + (neck_m - joint) @ (body_from_head.T - np.eye(3)) * weight
         return bent
+
+    @cached_property
+    def _neck(self) -> tuple[Array, Array, Array, Array]:
+        """Vertices that follow the neck, their weights (n, 1); those that its joint follows, and
+        by which weights."""
+        neck = self.joint_names.index("neck")
+        weight, regressor = self.skinning_weights[:, neck], self.joint_regressor[neck]
+        neck_ids, joint_ids = np.flatnonzero(weight), np.flatnonzero(regressor)
+        return neck_ids, weight[neck_ids, None], joint_ids, regressor[joint_ids]
 
     def landmarks_468_m(self, vertices_m: Float[Array, "v 3"]) -> Float[Array, "468 3"]:
         """FaceMesh's landmarks on a mesh of this topology, in its frame."""

@@ -125,17 +125,18 @@ def _taps(height, width, x, y):
     column, row = int(x), int(y)
     fx, fy = x - np.float32(column), y - np.float32(row)
     lower = fx * fy
-    return row, column, ONE - fx - fy + lower, fx - lower, fy - lower, lower
+    ends = np.uint64(row), np.uint64(row + 1), np.uint64(column), np.uint64(column + 1)
+    return ends, ONE - fx - fy + lower, fx - lower, fy - lower, lower
 
 
 @_compiled
 def _sampled(image, taps, channel):
-    row, column, w00, w01, w10, w11 = taps
+    (top, bottom, left, right), w00, w01, w10, w11 = taps
     return (
-        w00 * image[row, column, channel]
-        + w01 * image[row, column + 1, channel]
-        + w10 * image[row + 1, column, channel]
-        + w11 * image[row + 1, column + 1, channel]
+        w00 * image[top, left, channel]
+        + w01 * image[top, right, channel]
+        + w10 * image[bottom, left, channel]
+        + w11 * image[bottom, right, channel]
     )
 
 
@@ -204,7 +205,12 @@ def shade_over(
             f = triangle_id[row, column]
             if f < 0 or inverse_z[row, column] < nearest_inverse_z[row, column]:
                 continue
-            corners = (triangles[f, 0], triangles[f, 1], triangles[f, 2])
+            f = np.uint64(f)
+            corners = (
+                np.uint64(triangles[f, 0]),
+                np.uint64(triangles[f, 1]),
+                np.uint64(triangles[f, 2]),
+            )
             a, b = weight_0[row, column], weight_1[row, column]
             weights = (a, b, ONE - a - b)
             alpha, tone = _mixed(paint, corners, weights, 9), ONE
@@ -279,6 +285,13 @@ def soften_edges(image_rgb, nearest_inverse_z, out_rgb):
     for row in range(1, height - 1):
         for column in range(1, width - 1):
             here, beside = nearest_inverse_z[row, column], nearest_inverse_z[row, column + 1]
+            if (
+                here == beside
+                and here == nearest_inverse_z[row + 1, column]
+                and here == nearest_inverse_z[row, column - 1]
+                and here == nearest_inverse_z[row - 1, column]
+            ):
+                continue
             limit = np.float32(0.03) * max(here, beside, np.float32(1e-3))
             if (
                 abs(here - beside) > limit

@@ -51,6 +51,11 @@ class HairStyle:
         """Whether it is what the portrait shows."""
         return self.kind in ("own", "kept")
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a layer of its own over the skin."""
+        return not self.is_portraits and self.kind != "bald"
+
 
 def sample_hair(rng: np.random.Generator, hair_rgb: Float[Array, "3"]) -> HairStyle:
     """A random style. hair_rgb: the colour of a person's hair; cloth takes a colour of its own."""
@@ -136,7 +141,7 @@ class HairBuilder:
         rng: np.random.Generator,
     ) -> list[Surface]:
         """The layer of hair over a skin; empty for styles that need none."""
-        if style.is_portraits or style.kind == "bald":
+        if not style.is_drawn:
             return []
         weight = self.weight(style)
         used = self._skin_triangles[(weight[self._skin_triangles] > 0.02).any(1)]

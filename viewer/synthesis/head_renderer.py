@@ -117,7 +117,7 @@ class HeadRenderer:
     ) -> SyntheticHead:
         """The picture with its truth, depth if wanted. rng decides what the scene leaves open."""
         straight = self.vertices_m(scene)
-        skin = self.head.with_body_turned(straight, scene.body_from_head).astype(np.float32)
+        skin = self.head.with_body_turned(straight, scene.body_from_head)
         landmarks = self.head.landmarks_468_m(skin)
         R_head, t_head = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
         R = scene.R_cam_from_head @ R_head
@@ -186,8 +186,7 @@ class HeadRenderer:
     ) -> Array:
         """Draw all layers; returns where the head with its hair is seen."""
         portrait = self.portraits[scene.person]
-        normals = np.zeros_like(skin)
-        vertex_normals_into(skin, self._all_triangles, normals)
+        normals = self._skin_normals(scene, skin)
         solid, glass = self._things(scene, portrait, skin, normals, landmarks, rng)
         sheet = self._uses_sheet(scene, portrait, R, rng)
         own = self._head_surface(scene, portrait, skin, rng)
@@ -212,6 +211,13 @@ class HeadRenderer:
         if glass:
             self._shade(_Layer(joined(glass)), R, t, camera, scene.light, texture)
         return mask
+
+    def _skin_normals(self, scene: Scene, skin: Float[Array, "v 3"]) -> Float[Array, "v 3"]:
+        """For what is worn on the skin; zeros where nothing is."""
+        normals = np.zeros_like(skin)
+        if "mask" in scene.things or scene.hair.is_drawn:
+            vertex_normals_into(skin, self._all_triangles, normals)
+        return normals
 
     def _head_surface(
         self,

@@ -31,6 +31,7 @@ def test_every_picture_has_its_labels(name: str, count: int) -> None:
             continue
         weights = dict(zip(model.expression_names, head.expression.astype(float), strict=True))
         vertices = model.vertices_m(head.identity.astype(float), weights)
+        vertices = model.with_body_turned(vertices, head.body_from_head)
         landmarks = model.landmarks_468_m(vertices) @ T[:3, :3].T + T[:3, 3]
         assert np.abs(landmarks - head.landmarks_468_head_m).max() < 1e-5
         assert head.mask.max() == 255 and head.depth_m.max() > 0.1
