@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -223,13 +222,8 @@ def test_all_landmarks_in_one_place_end_in_numbers(fitter: FlameFitter) -> None:
     assert np.isfinite(fit.vertices_flame_m).all()
 
 
-def test_a_frame_takes_milliseconds(fitter: FlameFitter) -> None:
-    """Processor time, which other programs on the machine do not lengthen much."""
-    _, landmarks, _ = a_head(9)
-    fitter.to_camera(landmarks @ GL_FROM_CV, K)
-    spent_ms = []
-    for _ in range(5):
-        began_s = time.process_time()
-        fitter.to_camera(landmarks @ GL_FROM_CV, K)
-        spent_ms.append(1000 * (time.process_time() - began_s))
-    assert min(spent_ms) < 100
+@pytest.mark.parametrize("seed", range(6, 12))
+def test_a_frame_takes_few_steps(fitter: FlameFitter, seed: int) -> None:
+    """Each is on the landmarks alone, so what a frame costs does not grow with the mesh."""
+    _, landmarks, _ = a_head(seed)
+    assert 2 <= fitter.to_camera(landmarks @ GL_FROM_CV, K).iterations <= 5
