@@ -66,7 +66,8 @@ VISIBLE_WITHIN_M = 0.003
 SEEN_AT_LEAST = 1.5
 """Sum over the views of the cosine under which each sees a candidate."""
 FAR_PX = 10.0
-"""A view that shows a landmark further away than this counts as this far: it may be wrong."""
+"""Beyond this a view's distance counts once, not squared: it may be wrong. It still counts, or else
+a landmark that turned views misplace would go to any place that a few of them see near by."""
 NEAREST = 60
 """Triangles, by their middles, among which the nearest point is looked for."""
 
@@ -136,7 +137,7 @@ def _embedded(
         view = _view(network, head, vertices_m - eyes, rgb, float(yaw_deg), float(pitch_deg))
         weight, at_px = _looked_at(view, places - eyes, facing)
         apart = at_px[None] - view.points_px[:, None].astype(np.float32)
-        off_px2 += weight * np.minimum((apart**2).sum(2), FAR_PX**2)
+        off_px2 += weight * _misfit_px2(apart)
         seen += weight
     well = np.flatnonzero(seen > min(SEEN_AT_LEAST, 0.5 * len(views)))
     best = places[well[(off_px2[:, well] / seen[well]).argmin(1)]]
@@ -206,6 +207,12 @@ def _looked_at(
     is_seen = cam_m[:, 2] < view.depth_m[row, column] + VISIBLE_WITHIN_M
     towards = -((facing @ view.R_cam.T) * cam_m).sum(1) / np.linalg.norm(cam_m, axis=1)
     return (towards.clip(0, None) * is_seen).astype(np.float32), at_px.astype(np.float32)
+
+
+def _misfit_px2(apart_px: Float[Array, "n m 2"]) -> Float[Array, "n m"]:
+    """Huber's: the square of a distance up to FAR_PX, its tangent beyond."""
+    squared = (apart_px**2).sum(2)
+    return np.where(squared < FAR_PX**2, squared, 2 * FAR_PX * np.sqrt(squared) - FAR_PX**2)
 
 
 def _shaded(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.flame.open_head import HeadAssets
+from viewer.synthesis import landmark_embedding
 from viewer.synthesis.landmark_embedding import (
     LANDMARK_68_OF_468,
     LIPS,
@@ -51,3 +52,19 @@ def test_the_landmarks_are_where_the_file_has_them(
     assert apart_mm[list(LIPS)].mean() < 3
     eye_corners, nose_tip, chin = apart_mm[[33, 133, 263, 362]], apart_mm[4], apart_mm[152]
     assert eye_corners.max() < 5 and nose_tip < 5 and chin < 10
+
+
+def test_no_landmark_is_lost_on_another_person(
+    head: HeadAssets, faceless: FacelessHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few views, and a person whose turned cheeks FaceMesh misses by more than FAR_PX: were such
+    views not to count at all, points of the cheek's outline would land on the nose."""
+    monkeypatch.setattr(
+        landmark_embedding, "SHUT_VIEWS", ((0, 0), (-28, 0), (28, 0), (-40, 0), (40, 0))
+    )
+    person = replace(faceless, vertices_m=head.vertices_m(0.8 * head.shape_samples[300]))
+    found = find_landmark_embedding(person)
+    ids, weights = found["lmk468_tri"], found["lmk468_bary"]
+    there = (person.vertices_m[ids] * weights[..., None]).sum(1)
+    apart_mm = 1000 * np.linalg.norm(there - head.landmarks_468_m(person.vertices_m), axis=1)
+    assert apart_mm.max() < 30 and apart_mm.mean() < 5
