@@ -188,13 +188,21 @@ def is_ready(services: Services, here: Here) -> bool:
     return bool(here.data_id) and index_state(services, here.data_id)[0]
 
 
+def chosen(services: Services, here: Here, filters: Filters, serial: int) -> BrowseUpdate:
+    """The page under filters of the form. Of two choices in quick succession the older one may
+    arrive last: it changes nothing. serial: grows with every choice."""
+    if serial < here.asked:
+        return BrowseUpdate(*[gr.skip()] * len(BrowseUpdate._fields))
+    return browse_update(services, filtered(here, filters)._replace(asked=serial), serial)
+
+
 def connect(browse: BrowseComponents, services: Services) -> None:
     """Filter, turn pages, click charts, flag. Opening a sample is connected by `datasets`."""
 
     def on_filtered(event: gr.EventData, here: Here) -> BrowseUpdate:
         with explaining():
             form = form_from_event(event.filters)
-            return browse_update(services, filtered(here, form.filters()), int(event.serial))
+            return chosen(services, here, form.filters(), int(event.serial))
 
     def on_turned(event: gr.EventData, here: Here) -> BrowseUpdate:
         with explaining():

@@ -50,12 +50,14 @@ class Here(NamedTuple):
     """data_id: of the open data set, "" before one is.
 
     overlay: whether thumbnails are drawn on.
+    asked: number of the newest choice of filters that was answered.
     Which sub tab is in front is known to the browser alone.
     """
 
     data_id: str = ""
     address: Address = Address("")
     overlay: bool = True
+    asked: int = 0
 
     @property
     def filters(self) -> Filters:
