@@ -35,7 +35,7 @@ def with_full_heads(
     if options.mesh != FULL_HEAD or not shown.result.faces:
         return shown
     fitted = (fit or heads.of_faces)(shown.result.faces)
-    return replace(shown, heads=fitted, head_triangles=heads.assets.triangles)
+    return replace(shown, heads=fitted, head_triangles=heads.assets.head_triangles)
 
 
 def draw_full_heads(

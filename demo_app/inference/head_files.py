@@ -33,7 +33,7 @@ class HeadMoment:
 def write_head_meshes(
     heads: Sequence[FullHead], fitter: FlameFitter, camera: Camera, stem: Path
 ) -> dict[str, Path]:
-    """`stem`_head.glb, .obj and .ply with all heads as they were shown. Raises: OSError."""
+    """`stem`_head.glb, .obj and .ply with all heads, with their shoulders. Raises: OSError."""
     triangles = fitter.assets.triangles
     meshes = [
         NamedMesh(f"head_{head.track_id}", head.fit.vertices_flame_m, triangles) for head in heads

@@ -69,7 +69,7 @@ class LiveMeshes:
             meshes = [face_mesh(face, triangles) for face in result.faces]
             return LiveDrawing(patch_of(image_rgb, meshes, result.camera), f"Mesh {drawn_by}")
         heads, assets = self._follower.of_faces(result.faces), self._heads.assets
-        meshes = [head_mesh(head, assets.triangles) for head in heads]
+        meshes = [head_mesh(head, assets.head_triangles) for head in heads]
         note = f"Head: {assets.name}, {drawn_by}"
         return LiveDrawing(patch_of(image_rgb, meshes, result.camera), note)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from models.flame.flame_landmarks import (
     read_flame_masks,
     read_landmark_embedding,
 )
-from models.flame.open_head import T_HEAD_FROM_OPEN_HEAD, load_open_head
+from models.flame.open_head import SHOULDERS, T_HEAD_FROM_OPEN_HEAD, load_open_head
 from models.geometry.rotations import GL_FROM_CV, about_x
 
 Array = np.ndarray
@@ -147,6 +147,13 @@ class FlameAssets:
             return False
         return bool(self.skinning_weights[:, self.joint_names.index("jaw")].any())
 
+    @cached_property
+    def head_triangles(self) -> Int[Array, "g 3"]:
+        """Those without the shoulders, where it has them as a region: a face does not tell how the
+        body under it is turned."""
+        shoulders = self.masks.get(SHOULDERS, np.zeros(0, np.int64))
+        return self.triangles[~np.isin(self.triangles, shoulders).any(1)]
+
     @property
     def is_flame_topology(self) -> bool:
         """Whether the counts are FLAME's."""
@@ -181,7 +188,8 @@ def open_head_assets() -> FlameAssets:
         joint_names=head.joint_names,
         expression_names=head.expression_names,
         landmarks=landmarks_of_open_head(head),
-        masks={name: np.unique(head.triangles_of(name)) for name in head.part_names},
+        masks={name: np.unique(head.triangles_of(name)) for name in head.part_names}
+        | {SHOULDERS: np.setdiff1d(head.triangles_of(SHOULDERS), head.head_triangles)},
         T_head_from_flame=T_HEAD_FROM_OPEN_HEAD.copy(),
     )
 

@@ -27,6 +27,9 @@ T_HEAD_FROM_OPEN_HEAD[:3, 3] = _HEAD_OFFSET_M
 """p_head = T @ p_open_head, metres. Tilt: the canonical face's landmarks to those of 300W-LP's
 model; origin: their centroid to that of ARKit's mean face."""
 
+SHOULDERS = "shoulders"
+"""Name of their part."""
+
 OPEN_HEAD_PATH = Path(__file__).resolve().parents[2] / "assets" / "open_head.npz"
 
 _FILE_KEYS = {
@@ -63,7 +66,8 @@ class HeadAssets:
     shape_directions_m: offsets for one standard deviation of each identity component.
     expression_directions_m: offsets for the full expression; named as ARKit names them.
     triangles: counter-clockwise seen from outside.
-    part_of_triangle: index into part_names (skin, the two eyes, teeth, tongue).
+    part_of_triangle: index into part_names (skin of head and neck, the two eyes, teeth, tongue,
+        shoulders). The vertices of the shoulders alone come after all others.
     uv_of_corner: texture coordinates of each triangle's corners, v upwards.
     joint_regressor: joints = joint_regressor @ vertices. joint_parents: -1 for a root.
     landmark_468_*: three vertices and their weights for each FaceMesh landmark.
@@ -197,6 +201,16 @@ class HeadAssets:
     def landmarks_68_m(self, vertices_m: Float[Array, "v 3"]) -> Float[Array, "68 3"]:
         """iBUG's 68 landmarks on a mesh of this topology, in its frame."""
         return self.landmarks_468_m(vertices_m)[self.landmark_68_of_468]
+
+    @cached_property
+    def head_triangles(self) -> Int[Array, "n 3"]:
+        """Those of head and neck: all but the shoulders'."""
+        return self.triangles[self.part_of_triangle != self.part_names.index(SHOULDERS)]
+
+    @property
+    def head_vertex_count(self) -> int:
+        """Head and neck have so many of the vertices, from the first on."""
+        return int(self.head_triangles.max()) + 1
 
     def triangles_of(self, part_name: str) -> Int[Array, "n 3"]:
         """The triangles of one part."""

@@ -24,7 +24,7 @@ SLIDE = """([name, value]) => {
 }"""
 MOVES = "document.querySelector('#flame-stage [data-moves], #flame-stage[data-moves]').dataset"
 JAW_OPEN = "expression-24"
-VERTICES = 4834
+VERTICES = 5297
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MICA, ASTRONAUT = ASSETS / "samples" / "mica" / "OPENHEAD_A", ASSETS / "examples" / "astronaut.jpg"
 

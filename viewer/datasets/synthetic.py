@@ -53,6 +53,8 @@ class SyntheticHead:
     identity, expression: coefficients of the open head.
     eye_angles_deg: left and right eye: yaw and pitch of the ball.
     body_from_head: turn of the body under the head, see `HeadAssets.with_body_turned`.
+    whole_focal_px: focal length of the wider picture that this one is cut out of, perhaps scaled
+        down (`camera` is this one's own); 0 where there is none or it is not known.
     person: the portrait's name such as "female/12"; a split may not cut it.
     tags: what was done: the kind of hair or of negative, then things in front such as "mask".
     mask: 255 where the head with its hair is seen.
@@ -75,6 +77,7 @@ class SyntheticHead:
     mask: UInt8[Array, "h w"]
     depth_m: Float[Array, "h w"] | None
     body_from_head: Float[Array, "3 3"] = field(default_factory=lambda: np.eye(3))
+    whole_focal_px: float = 0.0
 
     def landmarks_468_px(self) -> Float[Array, "468 2"]:
         """Where the landmarks are in the picture."""
@@ -329,6 +332,7 @@ def _head(plain: dict[str, object], labels: dict[str, Array]) -> SyntheticHead:
         expression=labels["expression"],
         eye_angles_deg=labels["eye_angles_deg"].reshape(2, 2),
         body_from_head=labels["body_from_head"].reshape(3, 3),
+        whole_focal_px=float(labels["whole_focal_px"][0]),
         person=plain["person"],
         tags=tuple(plain["tags"]),
         mask=_decoded_gray(plain["mask_png"], key, np.uint8),

@@ -40,8 +40,12 @@ LABEL_FIELDS = (
     pa.field("expression", _floats(52)),
     pa.field("eye_angles_deg", _floats(4)),
     pa.field("body_from_head", _floats(9)),
+    pa.field("whole_focal_px", _floats(1)),
 )
-LATER_FIELDS = {"body_from_head": np.eye(3, dtype=np.float32).ravel()}
+LATER_FIELDS = {
+    "body_from_head": np.eye(3, dtype=np.float32).ravel(),
+    "whole_focal_px": np.zeros(1, np.float32),
+}
 """Labels that the first data sets of this format do not have, and what is read instead."""
 _PICTURE_FIELDS = (
     pa.field("image_jpeg", pa.large_binary()),

@@ -116,8 +116,9 @@ class SyntheticHeads:
         meshes: tuple[SampleMesh, ...] = ()
         notes = ()
         if info.head_model_sha256 == _open_head_sha256():
-            vertices = head.vertices_head_m(model) @ R.T + t_m
-            meshes = (SampleMesh("head", "cam", vertices, np.asarray(model.triangles)),)
+            # without the shoulders: some pictures show those of the portrait instead
+            vertices = head.vertices_head_m(model)[: model.head_vertex_count] @ R.T + t_m
+            meshes = (SampleMesh("head", "cam", vertices, np.asarray(model.head_triangles)),)
         else:
             notes = ("Made with another head model than the one here, so its mesh is not shown.",)
         return SampleDetail(
@@ -240,5 +241,6 @@ def _raw(head: SyntheticHead) -> dict[str, str]:
         "row: is_face": str(head.is_face),
         "row: expression": expression,
         "row: identity": f"60 numbers, {head.identity.min():.2f} to {head.identity.max():.2f} sd",
+        "row: whole_focal_px": f"{head.whole_focal_px:.0f}" if head.whole_focal_px else "unknown",
         "row: eye_angles_deg": np.array2string(head.eye_angles_deg, precision=2),
     }

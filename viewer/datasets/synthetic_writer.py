@@ -144,6 +144,7 @@ def encode_head(head: SyntheticHead) -> dict[str, object]:
         "expression": np.asarray(head.expression, np.float32),
         "eye_angles_deg": np.asarray(head.eye_angles_deg, np.float32).ravel(),
         "body_from_head": np.asarray(head.body_from_head, np.float32).ravel(),
+        "whole_focal_px": np.array([head.whole_focal_px], np.float32),
         "image_jpeg": _encoded(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)),
         "mask_png": _encoded(".png", head.mask, _BILEVEL_PNG if is_bilevel else _GRAY_PNG),
         "depth_png": None if depth is None else _encoded(".png", _depth_units(depth), _DEPTH_PNG),

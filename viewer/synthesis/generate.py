@@ -35,8 +35,9 @@ from viewer.synthesis.portraits import (
     PortraitAsset,
     PortraitError,
     find_portraits,
-    fitted_picture_sha256,
+    fitted_from_sha256,
     held_out,
+    made_from_sha256,
     picture_sha256,
     read_portrait,
     write_portrait,
@@ -95,8 +96,9 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
     out.mkdir(parents=True, exist_ok=True)
     if config.workers:
         one_thread_each()
-    people = fit_people(portraits_dir, out / PEOPLE, config.workers, say)
-    wears = read_wears(portraits_dir, find_portraits(portraits_dir))
+    portraits = find_portraits(portraits_dir)
+    people = fit_people(portraits, out / PEOPLE, config.workers, say)
+    wears = read_wears(portraits_dir, portraits)
     if unknown := sum(person not in wears for person in people):
         say(
             f"{unknown} of {len(people)} persons are not in {portraits_dir / LIST_NAME}: they keep "
@@ -111,21 +113,23 @@ def generate(portraits_dir: Path, out: Path, config: GenerateConfig, say: Say) -
     topology = read_bundle(REPOSITORY_ROOT / MODELS["trg-mini"].weights_file)[1]
     write_face_basis(out / BASIS_NAME, build_face_basis(train, load_open_head(), topology))
     for split, persons in by_split.items():
-        _write_portrait_pictures(portraits_dir, out, split, persons)
+        _write_portrait_pictures(portraits, out, split, persons)
         count = config.count if split == "train" else config.validation_count
         if count:
             wears_of = {person: wears.get(person, UNKNOWN_WEAR) for person in persons}
             render_split(out, split, wears_of, count, config, say)
 
 
-def fit_people(portraits_dir: Path, cache: Path, workers: int, say: Say) -> list[str]:
+def fit_people(found: Mapping[str, Path], cache: Path, workers: int, say: Say) -> list[str]:
     """Names of the persons whose portraits could be fitted; the fits are kept in `cache`,
-    and made again where the picture has changed."""
-    found = find_portraits(portraits_dir)
+    and made again where the picture or the head model has changed.
+
+    found: picture of each person, as `find_portraits` finds them.
+    """
     todo = [
         person
         for person, picture in found.items()
-        if fitted_picture_sha256(cache / f"{person}.npz") != picture_sha256(picture)
+        if fitted_from_sha256(cache / f"{person}.npz") != made_from_sha256(picture)
     ]
     for person in todo:
         (cache / f"{person}.npz").unlink(missing_ok=True)
@@ -273,11 +277,11 @@ def _made_with(
 
 
 def _portraits_sha256(out: Path, persons: Sequence[str]) -> str:
-    """Of the persons and their pictures."""
+    """Of the persons, their pictures and the head model that was fitted to them."""
     digest = hashlib.sha256()
     for person in persons:
-        picture = fitted_picture_sha256(_portrait_path(out, person))
-        digest.update(f"{person} {picture}\n".encode())
+        sources = fitted_from_sha256(_portrait_path(out, person))
+        digest.update(f"{person} {sources}\n".encode())
     return digest.hexdigest()
 
 
@@ -295,10 +299,10 @@ def _portrait_path(out: Path, person: str) -> Path:
 
 
 def _write_portrait_pictures(
-    portraits_dir: Path, out: Path, split: str, persons: Sequence[str]
+    portraits: Mapping[str, Path], out: Path, split: str, persons: Sequence[str]
 ) -> None:
     """The portraits themselves as a data set, labelled by their fit."""
-    found, head = find_portraits(portraits_dir), load_open_head()
+    head = load_open_head()
     digest = hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest()
     made_with = {"portraits": _portraits_sha256(out, persons)}
     info = SyntheticInfo(0, len(persons), split, PORTRAIT_PICTURE_PX, digest, made_with=made_with)
@@ -308,7 +312,9 @@ def _write_portrait_pictures(
         writer.write_shard(
             shard,
             (
-                portrait_picture(found[person], read_portrait(_portrait_path(out, person)), head)
+                portrait_picture(
+                    portraits[person], read_portrait(_portrait_path(out, person)), head
+                )
                 for person in chosen
             ),
         )

@@ -91,7 +91,7 @@ def build_open_head(
     )
     mean = persons.mean(0)
     directions, coefficients = _components(
-        persons - mean, _face_weights(mean, _landmarks(mean, ids, weights))
+        persons - mean, source.n_head, _face_weights(mean, _landmarks(mean, ids, weights))
     )
     R, _ = _rigid(_landmarks(_young_adult(source), ids, weights), frame)
     expressions = np.stack(list(source.expressions_m.values())) @ R.T
@@ -213,15 +213,17 @@ def _face_weights(mean: Float[Array, "v 3"], landmarks: Float[Array, "468 3"]) -
 
 
 def _components(
-    offsets: Float[Array, "n v 3"], vertex_weights: Float[Array, "v"]
+    offsets: Float[Array, "n v 3"], n_head: int, vertex_weights: Float[Array, "v"]
 ) -> tuple[Float[Array, "s v 3"], Float[Array, "n s"]]:
     """Offsets for one standard deviation, and each person's coefficients.
 
-    From the small Gram matrix of the persons; each component's largest offset points upwards in
-    memory order, so that the signs are the same everywhere.
+    The head alone, the first `n_head` vertices, decides what the components are; the shoulders
+    follow it as well as they can (least squares). From the small Gram matrix of the persons; each
+    component's largest offset points upwards in memory order, so that the signs are the same
+    everywhere.
     """
     n = len(offsets)
-    weighted = offsets * vertex_weights[:, None]
+    weighted = offsets[:, :n_head] * vertex_weights[:n_head, None]
     flat = weighted.reshape(n, -1)
     values, vectors = np.linalg.eigh(flat @ flat.T)
     values, vectors = values[::-1][:COMPONENTS], vectors[:, ::-1][:, :COMPONENTS]
@@ -230,11 +232,13 @@ def _components(
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
     signs = np.sign(largest)
     directions, coefficients = directions * signs, coefficients * signs.T
-    return directions.reshape(COMPONENTS, -1, 3) / vertex_weights[:, None], coefficients
+    head = directions.reshape(COMPONENTS, -1, 3) / vertex_weights[:n_head, None]
+    shoulders = np.tensordot(coefficients, offsets[:, n_head:], (0, 0)) / n
+    return np.concatenate([head, shoulders], 1), coefficients
 
 
 def _skinning_weights(source: MakeHumanHead) -> Float[Array, "v 5"]:
-    """MakeHuman's bones gathered into neck, head, jaw and eyes."""
+    """MakeHuman's bones gathered into neck, head, jaw and eyes; the shoulders follow the neck."""
     weights = np.zeros((len(source.base_m), len(JOINT_GROUPS)))
     for bone, of_bone in source.bone_weights.items():
         weights[:, _joint_of_bone(bone, source.bone_parents)] += of_bone
@@ -242,6 +246,7 @@ def _skinning_weights(source: MakeHumanHead) -> Float[Array, "v 5"]:
         ids = np.unique(source.triangles[source.part_of_triangle == part])
         weights[ids] = np.eye(len(JOINT_GROUPS))[joint]
     weights[weights.sum(1) == 0, 1] = 1.0
+    weights[source.n_head :] = np.eye(len(JOINT_GROUPS))[0]
     return weights / weights.sum(1, keepdims=True)
 
 
@@ -256,7 +261,7 @@ def _joint_of_bone(bone: str, parents: Mapping[str, str]) -> int:
     for prefixes, joint in (
         (("eye.l",), 3),
         (("eye.r",), 4),
-        (("neck", "spine", "clavicle", "shoulder"), 0),
+        (("neck", "spine", "clavicle", "shoulder", "upperarm", "breast"), 0),
     ):
         if name.startswith(prefixes):
             return joint

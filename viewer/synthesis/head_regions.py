@@ -28,13 +28,15 @@ MOUTH_REACH_M = 0.016
 class HeadRegions:
     """Facts about each of the v vertices of the open head.
 
-    is_skin: of the skin's mesh. openness: how much of the sky it sees, 0 to 1.
+    is_skin: of the skin of head and neck. shoulders: of theirs alone.
+    openness: how much of the sky it sees, 0 to 1.
     hair: 0 bare skin to 1 hair (sharp hairline). growth: the same, but softly beginning behind it.
     ears, neck, mouth_inside: of the skin. mirror_ids: the vertex at the other side.
     laplacian: degree minus adjacency.
     """
 
     is_skin: Bool[Array, "v"]
+    shoulders: Bool[Array, "v"]
     openness: Float[Array, "v"]
     hair: Float[Array, "v"]
     growth: Float[Array, "v"]
@@ -52,6 +54,9 @@ def head_regions() -> HeadRegions:
     template = head.template_vertices_m
     is_skin = np.zeros(len(template), bool)
     is_skin[np.unique(head.triangles_of("skin"))] = True
+    shoulders = np.zeros(len(template), bool)
+    shoulders[np.unique(head.triangles_of("shoulders"))] = True
+    shoulders &= ~is_skin
     x, y, z = template.T / SIZE_SCALE  # the numbers below are of MakeHuman's own size
     ears = is_skin & (np.hypot((z + 0.058) / 0.027, (y - 0.010) / 0.037) < 1) & (np.abs(x) > 0.05)
     behind = smooth_step(-z, 0.0, 0.03) * smooth_step(y, -0.06, -0.03)
@@ -65,6 +70,7 @@ def head_regions() -> HeadRegions:
     scale = np.percentile(openness[is_skin], 90)
     return HeadRegions(
         is_skin=is_skin,
+        shoulders=shoulders,
         openness=np.clip(openness / scale, 0, 1),
         hair=hair_weight(template) * is_skin,
         growth=growth,

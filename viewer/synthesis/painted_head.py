@@ -12,11 +12,12 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from models.flame.open_head import HeadAssets, load_open_head
 from models.geometry.cameras import Camera
 from models.weights import T_HEAD_FROM_TRG_MINI
+from viewer.synthesis.clothing import ClothingBuilder
 from viewer.synthesis.face_map import FaceMap
 from viewer.synthesis.head_paint import (
     Palette,
@@ -26,7 +27,6 @@ from viewer.synthesis.head_paint import (
     smooth_step,
 )
 from viewer.synthesis.rasterizer import Raster, rasterize
-from viewer.synthesis.torso import NECK_END_M, NECK_SECTION_M, build_torso
 
 Array = np.ndarray
 
@@ -61,6 +61,11 @@ def _open_head() -> HeadAssets:
     return load_open_head()
 
 
+@cache
+def _clothing() -> ClothingBuilder:
+    return ClothingBuilder(_open_head())
+
+
 @lru_cache(maxsize=16)
 def _face_map(seed: int) -> FaceMap:
     head = _open_head()
@@ -84,18 +89,18 @@ def build_painted_head(
     scalp = np.unique(head.triangles_of("skin"))
     hair[scalp] = hair_weight(head.template_vertices_m[scalp])
     grown = skin + (HAIR_THICKNESS_M * hair)[:, None] * vertex_normals(skin, head.triangles)
-    shirt, shirt_triangles = build_torso(
-        skin[_between(head.template_vertices_m[:, 1], *NECK_SECTION_M)]
-    )
-    shown = head.template_vertices_m[head.triangles, 1].min(1) > NECK_END_M
-    positions = np.concatenate([head.template_vertices_m, shirt])
+    clothing, straight = _clothing(), np.eye(3)
+    shirt = clothing.shirts["crew"]
+    cloth = clothing.vertices_m(shirt, skin, skin, straight)
+    shown = ~shirt.hidden
+    positions = np.concatenate([head.template_vertices_m, cloth])
     R, t = T_HEAD_FROM_TRG_MINI[:3, :3], T_HEAD_FROM_TRG_MINI[:3, 3]
     return PaintedHead(
-        vertices_head_m=np.concatenate([grown, shirt]) @ R.T + t,
-        triangles=np.concatenate([head.triangles[shown], shirt_triangles + len(skin)]),
+        vertices_head_m=np.concatenate([grown, cloth]) @ R.T + t,
+        triangles=np.concatenate([head.triangles[shown], shirt.triangles + len(skin)]),
         positions_m=positions,
         part_of_triangle=np.concatenate(
-            [head.part_of_triangle[shown], np.full(len(shirt_triangles), len(head.part_names))]
+            [head.part_of_triangle[shown], np.full(len(shirt.triangles), len(head.part_names))]
         ),
         landmarks_68_head_m=head.landmarks_68_m(skin) @ R.T + t,
         landmarks_468_head_m=head.landmarks_468_m(skin) @ R.T + t,
@@ -173,10 +178,6 @@ def vertex_normals(
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def _between(values: Float[Array, "n"], low: float, high: float) -> Bool[Array, "n"]:
-    return (values > low) & (values < high)
-
-
 def _shaded(
     head: PaintedHead,
     raster: Raster,
@@ -215,6 +216,8 @@ def _painted(
             rgb[chosen] = [0.82, 0.78, 0.70]
         elif name == "tongue":
             rgb[chosen] = [0.55, 0.25, 0.25]
+        elif name == "shoulders":
+            rgb[chosen], gloss[chosen] = head.palette.skin, 0.06
         else:
             rgb[chosen] = head.palette.cloth
     return rgb, gloss

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.flame.open_head import OPEN_HEAD_PATH, load_open_head
+from models.flame.open_head import OPEN_HEAD_PATH, SHOULDERS, load_open_head
 from models.geometry.cameras import Camera, camera_from_horizontal_fov
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import SyntheticInfo
@@ -78,13 +78,13 @@ def painted_picture(seed: int, n: int) -> SyntheticHead:
 
 
 def _seen(head: PaintedHead, R: Array, t_m: Array, camera: Camera) -> tuple[Array, Array, Array]:
-    """Mask and depth of the head without its shirt, and which landmarks are seen."""
+    """Mask and depth of the head without shoulders and shirt, and which landmarks are seen."""
     raster = rasterize(head.vertices_head_m @ R.T + t_m, head.triangles, camera)
     width, height = camera.size_wh_px
     whole = np.zeros((height, width))
     whole[raster.rows, raster.columns] = raster.depth_m
-    shirt = int(head.part_of_triangle.max())
-    is_head = head.part_of_triangle[raster.triangle_ids] != shirt
+    shoulders = load_open_head().part_names.index(SHOULDERS)
+    is_head = head.part_of_triangle[raster.triangle_ids] < shoulders
     mask = np.zeros((height, width), np.uint8)
     mask[raster.rows[is_head], raster.columns[is_head]] = 255
     landmarks = head.landmarks_468_head_m @ R.T + t_m

@@ -103,7 +103,7 @@ def build_sheet(
     R, t = fit.R_cam_from_open_head, fit.t_cam_from_open_head_m
     grown_cam = inflated(vertices_m, inflation) @ R.T + t
     ids, depth_m = depth_buffer(
-        fit.camera.project(grown_cam), grown_cam[:, 2], open_head().triangles, PORTRAIT_PX
+        fit.camera.project(grown_cam), grown_cam[:, 2], open_head().head_triangles, PORTRAIT_PX
     )
     steps = np.linspace(0.5, PORTRAIT_PX - 0.5, SHEET_SIDE)
     at = steps.astype(np.int64)

@@ -35,7 +35,7 @@ from viewer.synthesis.portraits import (
     PORTRAIT_PX,
     PortraitAsset,
     PortraitError,
-    picture_sha256,
+    made_from_sha256,
 )
 
 Array = np.ndarray
@@ -89,7 +89,7 @@ def build_portrait(path: Path | str, person: str | None = None) -> PortraitAsset
     if image_bgr is None:
         raise PortraitError(f"{path} is not a readable picture.")
     portrait = portrait_from_image(image_bgr[..., ::-1].copy(), person or path.stem)
-    return replace(portrait, picture_sha256=picture_sha256(path))
+    return replace(portrait, made_from_sha256=made_from_sha256(path))
 
 
 def portrait_from_image(image_rgb: UInt8[Array, "h w 3"], person: str) -> PortraitAsset:
@@ -193,7 +193,7 @@ def _texture_weight(
 ) -> Float[Array, "v"]:
     """How well the portrait shows each vertex, 0 to 1."""
     head, regions = open_head(), head_regions()
-    _, depth_m = depth_buffer(texture_px, points_cam[:, 2], head.triangles, PORTRAIT_PX)
+    _, depth_m = depth_buffer(texture_px, points_cam[:, 2], head.head_triangles, PORTRAIT_PX)
     seen = seen_vertices(texture_px, points_cam[:, 2], depth_m)
     seen &= ((texture_px > 1.5) & (texture_px < PORTRAIT_PX - 1.5)).all(1)
     to_camera = -points_cam / np.linalg.norm(points_cam, axis=1, keepdims=True)
@@ -203,6 +203,7 @@ def _texture_weight(
     weight = smooth_step(facing, *FACING_LIMITS) * (seen & person)
     inside = ~regions.is_skin
     weight[inside] = (seen & (facing > 0.05))[inside]
+    weight[regions.shoulders] = 0.0  # the portrait's own are elsewhere, and clothed
     if not _mouth_is_open(landmarks):
         weight[_vertices_of("teeth_up", "teeth_low", "tongue")] = 0.0
         weight[regions.mouth_inside] = 0.0
@@ -264,7 +265,7 @@ def _filled(
 ) -> Float[Array, "v 3"]:
     """A colour for every vertex: as seen, else as at the other side, else spread over the mesh."""
     regions = head_regions()
-    usable = regions.is_skin & ~regions.mouth_inside
+    usable = (regions.is_skin | regions.shoulders) & ~regions.mouth_inside
     known = usable & (weight > SOURCE_WEIGHT)
     rgb = np.where(known[:, None], seen_rgb, 0.0)
     mirrored = usable & ~known & known[regions.mirror_ids]

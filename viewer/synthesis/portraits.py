@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from models.flame.open_head import OPEN_HEAD_PATH
 from models.geometry.cameras import Camera
 
 Array = np.ndarray
@@ -48,7 +49,7 @@ class PortraitAsset:
         (viewer.synthesis.portrait_texture) to the hair's silhouette; 1 on skin.
     sheet_*: a 2.5D sheet with long hair and shoulders; transparent where person_mask is 0.
     fit_error_px: mean distance of the 468 landmarks, in pixels of image_rgb.
-    picture_sha256: of the picture's file; "" of one that is no file.
+    made_from_sha256: of the picture's file and of the head model; "" of a picture that is no file.
     """
 
     person: str
@@ -69,7 +70,7 @@ class PortraitAsset:
     sheet_px: Float[Array, "s 2"]
     sheet_triangles: Int[Array, "g 3"]
     fit_error_px: float
-    picture_sha256: str = ""
+    made_from_sha256: str = ""
 
 
 def find_portraits(root: Path | str) -> dict[str, Path]:
@@ -133,18 +134,24 @@ def read_portrait(path: Path | str) -> PortraitAsset:
         "person": str(arrays["person"]),
         "camera": camera,
         "fit_error_px": float(arrays["fit_error_px"]),
-        "picture_sha256": str(arrays["picture_sha256"]),
+        "made_from_sha256": str(arrays["made_from_sha256"]),
     }
     return PortraitAsset(**{**arrays, **scalars})
 
 
-def fitted_picture_sha256(path: Path) -> str:
-    """Of which picture a file of `write_portrait` is; "" if it is none, or does not say."""
+def fitted_from_sha256(path: Path) -> str:
+    """What a file of `write_portrait` was made from; "" if it is none, or does not say."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return str(file["picture_sha256"])
+            return str(file["made_from_sha256"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return ""
+
+
+def made_from_sha256(picture: Path) -> str:
+    """Of the head model here and of a portrait's picture: another of either needs another fit."""
+    model = hashlib.sha256(OPEN_HEAD_PATH.read_bytes()).hexdigest()
+    return hashlib.sha256(f"{model} {picture_sha256(picture)}".encode()).hexdigest()
 
 
 def picture_sha256(path: Path) -> str:

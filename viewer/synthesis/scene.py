@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from models.geometry.cameras import Camera
 from models.geometry.rotations import about_x, about_y, matrix_from_ypr_300wlp
 from viewer.datasets.synthetic_format import THINGS
 from viewer.synthesis.hair import HairStyle, sample_hair
@@ -16,6 +17,10 @@ from viewer.synthesis.portrait_wear import UNKNOWN_WEAR, Wear
 from viewer.synthesis.portraits import PortraitAsset
 
 Array = np.ndarray
+
+FACE_OF_PICTURE_MIN, FACE_OF_PICTURE_MAX = 0.25, 0.5
+"""Extent of the landmarks relative to the picture's side: the larger leaves room to turn and move
+the crop, the smaller is 64 of 256 px."""
 
 NegativeKind = Literal["background", "back of a head", "things"]
 
@@ -36,6 +41,11 @@ class SceneConfig:
     """Nearest head; distances are uniform in their logarithm."""
     distance_max_m: float = 3.0
     """Farthest head."""
+    focal_min_px: float = 450.0
+    """Shortest focal length of the whole picture that the head is cut out of; they are uniform in
+    their logarithm. A webcam's 640 px have 450 to 900 px, a phone's 4,000 px about 3,000 px."""
+    focal_max_px: float = 5000.0
+    """Longest focal length of the whole picture."""
     off_axis_max: float = 0.45
     """How far from the optical axis the head may be, in x/z."""
     expressive: float = 0.65
@@ -59,12 +69,16 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture before it is drawn. Poses relate the project's `head` frame to the camera."""
+    """One picture before it is drawn. Poses relate the project's `head` frame to the camera.
+
+    whole_focal_px: of the camera's whole picture, from which this one is cut out.
+    """
 
     person: str
     negative: NegativeKind | None
     R_cam_from_head: Float[Array, "3 3"]
     t_cam_from_head_m: Float[Array, "3"]
+    whole_focal_px: float
     identity: Float[Array, "60"]
     expression: Float[Array, "52"]
     eye_angles_deg: Float[Array, "2 2"]
@@ -94,6 +108,24 @@ def sample_pose(
     ray = np.array([rng.uniform(-reach, reach), 0.78 * rng.uniform(-reach, reach), 1.0])
     R = to_ray(ray) @ matrix_from_ypr_300wlp(yaw, pitch, float(roll))
     return R, ray * distance
+
+
+def cut_out_camera(
+    landmarks_cam_m: Float[Array, "468 3"], whole_focal_px: float, size_px: int
+) -> Camera:
+    """Camera of a square look at the face, cut out of a wider picture: the axis may lie outside.
+
+    The cut-out has the wider picture's own pixels, unless the face is so large that it has to be
+    scaled down, to `FACE_OF_PICTURE_MAX`, or so small that a nearer look is taken.
+    """
+    rays = landmarks_cam_m[:, :2] / landmarks_cam_m[:, 2:]
+    low, high = rays.min(0), rays.max(0)
+    of_picture = whole_focal_px * float((high - low).max()) / size_px
+    of_picture = float(np.clip(of_picture, FACE_OF_PICTURE_MIN, FACE_OF_PICTURE_MAX))
+    focal = size_px * of_picture / float((high - low).max())
+    middle = size_px / 2 - focal * (low + high) / 2
+    K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1.0]])
+    return Camera(K, (size_px, size_px), "rendered")
 
 
 def to_ray(ray: Float[Array, "3"]) -> Float[Array, "3 3"]:
@@ -187,6 +219,7 @@ def sample_scene(
             R = to_ray(t) @ matrix_from_ypr_300wlp(*map(float, angles))
     gaze = rng.normal(0, [14.0, 9.0]).clip(-35, 35)
     eyes = gaze + rng.normal(0, 1.0, (2, 2)) if rng.random() < 0.4 else np.zeros((2, 2))
+    focal_px = np.exp(rng.uniform(np.log(config.focal_min_px), np.log(config.focal_max_px)))
     # the body faces the camera more than the head does
     toward = rng.uniform(0.0, 0.8)
     yaw_pitch = R_to_yaw_pitch_deg(to_ray(t).T @ R) * -toward + rng.normal(0, 8, 2)
@@ -196,6 +229,7 @@ def sample_scene(
         negative,
         R,
         t,
+        float(focal_px),
         identity,
         expression,
         eyes,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.flame.open_head import OPEN_HEAD_PATH, HeadAssets, HeadAssetsError, load_open_head
+from models.geometry.rotations import about_x, about_y
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,44 @@ def test_file_is_small_and_holds_no_pickle() -> None:
 
 
 def test_counts(head: HeadAssets) -> None:
-    assert head.template_vertices_m.shape == (4834, 3)
-    assert head.triangles.shape == (9528, 3)
+    assert head.template_vertices_m.shape == (5297, 3)
+    assert head.triangles.shape == (10358, 3)
     assert len(head.shape_directions_m) == 60
     assert len(head.expression_names) == len(set(head.expression_names)) == 52
     assert head.joint_names == ("neck", "head", "jaw", "eye_l", "eye_r")
-    assert head.part_names == ("skin", "eye_l", "eye_r", "teeth_up", "teeth_low", "tongue")
+    parts = ("skin", "eye_l", "eye_r", "teeth_up", "teeth_low", "tongue", "shoulders")
+    assert head.part_names == parts
     np.testing.assert_allclose(head.skinning_weights.sum(1), 1.0, atol=2e-3)
     np.testing.assert_allclose(head.landmark_468_weights.sum(1), 1.0, atol=1e-5)
+
+
+def test_shoulders_come_last_and_hang_on_the_neck(head: HeadAssets) -> None:
+    """One surface: the head's vertices first, and every edge of the seam between two triangles."""
+    n_head, template = head.head_vertex_count, head.template_vertices_m
+    assert n_head == 4834 and len(head.head_triangles) == 9528
+    np.testing.assert_array_equal(head.triangles[:9528], head.head_triangles)
+    shoulders = head.triangles_of("shoulders")
+    assert set(range(n_head, len(template))) <= set(shoulders.ravel().tolist())
+    surface = np.concatenate([head.triangles_of("skin"), shoulders])
+    edges = np.concatenate([surface[:, [0, 1]], surface[:, [1, 2]], surface[:, [2, 0]]])
+    directed = {tuple(edge) for edge in edges.tolist()}
+    assert len(directed) == len(edges), "neighbours are wound alike"
+    open_ends = [edge for edge in directed if edge[::-1] not in directed]
+    assert len(open_ends) > 50 and min(min(edge) for edge in open_ends) >= n_head
+    lower = template[n_head:]
+    assert 0.30 < np.ptp(lower[:, 0]) < 0.45, "a bust, not whole arms"
+    assert lower[:, 1].max() < template[:n_head, 1].min() + 0.05
+
+
+def test_the_body_turns_the_shoulders_as_one_piece(head: HeadAssets) -> None:
+    turn = about_y(30.0) @ about_x(-10.0)
+    straight = head.vertices_m(np.linspace(-1, 1, 60), {"jawOpen": 1.0})
+    bent = head.with_body_turned(straight, turn)
+    joint = head.joint_regressor[0] @ straight
+    own = slice(head.head_vertex_count, None)
+    np.testing.assert_allclose(bent[own], (straight[own] - joint) @ turn.T + joint, atol=1e-9)
+    closed = head.vertices_m(np.linspace(-1, 1, 60))
+    np.testing.assert_allclose(straight[own], closed[own], atol=1e-9)
 
 
 def test_frame_and_size(head: HeadAssets) -> None:

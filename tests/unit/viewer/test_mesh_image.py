@@ -102,10 +102,10 @@ def renderer(request, tmp_path: Path, repo_root: Path) -> MeshRenderer:
 
 @pytest.fixture(scope="module")
 def head() -> RenderMesh:
-    """The open head, in the middle of its own frame, with the camera's axes."""
+    """The open head without shoulders, in the middle of its own frame, with the camera's axes."""
     head = load_open_head()
-    vertices = head.template_vertices_m @ GL_FROM_CV
-    return RenderMesh(vertices - (vertices.min(0) + vertices.max(0)) / 2, head.triangles)
+    vertices = head.template_vertices_m[: head.head_vertex_count] @ GL_FROM_CV
+    return RenderMesh(vertices - (vertices.min(0) + vertices.max(0)) / 2, head.head_triangles)
 
 
 def placed(head: RenderMesh, t_m, R=None, **fields: object) -> RenderMesh:

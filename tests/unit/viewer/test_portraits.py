@@ -25,7 +25,7 @@ from viewer.synthesis.portraits import (
     PortraitAsset,
     PortraitError,
     find_portraits,
-    fitted_picture_sha256,
+    fitted_from_sha256,
     held_out,
     read_portrait,
     write_portrait,
@@ -166,19 +166,19 @@ def test_file_keeps_everything(asset: PortraitAsset, tmp_path: Path) -> None:
     write_portrait(path, asset)
     again = read_portrait(path)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name], "no half file is left"
-    assert asset.picture_sha256 and fitted_picture_sha256(path) == asset.picture_sha256
+    assert asset.made_from_sha256 and fitted_from_sha256(path) == asset.made_from_sha256
     for field in fields(PortraitAsset):
         before, after = getattr(asset, field.name), getattr(again, field.name)
         if field.name == "camera":
             before, after = before.K_image_from_cam, after.K_image_from_cam
-        if field.name in ("person", "picture_sha256"):
+        if field.name in ("person", "made_from_sha256"):
             assert before == after
         else:
             np.testing.assert_allclose(np.asarray(after), np.asarray(before), rtol=1e-5, atol=1e-4)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(PortraitError, match="delete it"):
         read_portrait(path)
-    assert fitted_picture_sha256(path) == fitted_picture_sha256(tmp_path / "none.npz") == ""
+    assert fitted_from_sha256(path) == fitted_from_sha256(tmp_path / "none.npz") == ""
     with pytest.raises(PortraitError, match="delete it"):
         read_portrait(tmp_path / "none.npz")
 

@@ -104,7 +104,7 @@ def test_the_addresses_answer_the_desk_s_own_visitor(services: Services, desk: F
     assert drawn["expression"] == message["expression"] and drawn["shape"] != message["shape"]
     made = client.post("/studio/flame/file", json=message | {"kind": "obj"})
     assert made.headers["content-disposition"] == 'attachment; filename="head.obj"'
-    assert made.content.count(b"\nv ") == 4834
+    assert made.content.count(b"\nv ") == 5297
     for wrong, sentence in (
         ({"desk": "unknown"}, "no longer has this head"),
         ({"desk": ["x"]}, "no longer has this head"),

@@ -14,6 +14,7 @@ import torch
 import trimesh
 
 from demo_app.actions.full_head import export_video_heads
+from demo_app.actions.head_drawing import with_full_heads
 from demo_app.actions.options import PoseOptions
 from demo_app.actions.predict_picture import PICTURE, NothingToDoError, predict_picture
 from demo_app.actions.predict_video import VIDEO, predict_video
@@ -69,6 +70,18 @@ def shown_vertices_m(npz: Path) -> np.ndarray:
     return layer(*parameters).vertices_flame_m.numpy()
 
 
+def test_no_shoulders_are_drawn_over_a_photo(
+    services: Services, visitor: Visitor, photo: Path, world: Any
+) -> None:
+    """Their turn under the head is not known; the files have them."""
+    predict_picture(services, visitor, str(photo), "stripes.png", HEAD)
+    frame = visitor.results[PICTURE].frame(0, with_picture=True)
+    shown = with_full_heads(frame, HEAD, visitor.full_heads)
+    assert len(shown.heads) == 2
+    below = load_open_head().head_vertex_count
+    assert shown.head_triangles.max() < below < len(shown.heads[0].fit.vertices_cam_m)
+
+
 def test_the_heads_of_a_picture_as_shown_and_as_files(
     services: Services, visitor: Visitor, photo: Path, world: Any
 ) -> None:
@@ -78,7 +91,7 @@ def test_the_heads_of_a_picture_as_shown_and_as_files(
     assert "Drawn by" in view.heads.note
     files = view.heads.files
     wanted = shown_vertices_m(files["npz"])
-    assert wanted.shape == (2, 4834, 3)
+    assert wanted.shape == (2, 5297, 3)
     true_m = world.mesh  # the far head is not turned
     found = load_open_head().landmarks_468_m(wanted[1]) * [1, -1, -1]
     off_mm = 1000 * np.linalg.norm(found - true_m - found.mean(0) + true_m.mean(0), axis=1)

@@ -14,7 +14,7 @@ from viewer.datasets.three_hundred_w_lp import FLIP, mirrored_68_px, twin_of
 from viewer.synthesis.arkitface_samples import draw_sample, face_cut, sample_rows
 from viewer.synthesis.weak_perspective_samples import draw_aflw, draw_view
 
-MAX_BYTES = 1_200_000
+MAX_BYTES = 1_250_000
 COUNTS = {"arkitface": 32, "300w-lp": 36, "aflw2000": 40}
 
 

@@ -115,23 +115,26 @@ def test_the_whole_mesh_has_gaze_and_neck_of_the_label(root, head_model):
     np.testing.assert_allclose(after[rest], before[rest], atol=1e-12)
 
 
-def test_gaze_and_neck_come_back(tmp_path, info, make_head):
+def test_gaze_neck_and_focal_length_come_back(tmp_path, info, make_head):
     body = Rotation.from_rotvec([0.1, 0.4, 0.0]).as_matrix()
     looks = np.array([[20.0, -5.0], [-8.0, 12.0]])
     writer = SyntheticWriter(tmp_path, replace(info, count=1))
-    writer.write_shard(0, [replace(make_head(0), body_from_head=body, eye_angles_deg=looks)])
+    posed = {"body_from_head": body, "eye_angles_deg": looks, "whole_focal_px": 1234.0}
+    writer.write_shard(0, [replace(make_head(0), **posed)])
     found = SyntheticDataset(tmp_path)[0]
     np.testing.assert_allclose(found.body_from_head, body, atol=1e-6)
     np.testing.assert_allclose(found.eye_angles_deg, looks, atol=1e-5)
+    assert found.whole_focal_px == 1234.0
 
 
-def test_a_set_from_before_the_neck_was_stored_is_read(root, tmp_path):
+def test_a_set_from_before_neck_and_focal_length_were_stored_is_read(root, tmp_path):
     for path in root.iterdir():
         shutil.copy(path, tmp_path)
     for path in tmp_path.glob("*.parquet"):
-        pq.write_table(pq.read_table(path).drop_columns(["body_from_head"]), path)
+        pq.write_table(pq.read_table(path).drop_columns(["body_from_head", "whole_focal_px"]), path)
     for old, new in zip(read_synthetic(tmp_path), read_synthetic(root), strict=True):
         np.testing.assert_array_equal(old.body_from_head, np.eye(3))
+        assert old.whole_focal_px == 0.0
         np.testing.assert_array_equal(old.identity, new.identity)
 
 

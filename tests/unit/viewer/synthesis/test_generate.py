@@ -14,9 +14,15 @@ import torch
 
 from viewer.datasets.synthetic_format import SyntheticDataError
 from viewer.synthesis import generate as module
+from viewer.synthesis import portraits as portraits_module
 from viewer.synthesis.generate import GenerateConfig, fit_people, one_thread_each, render_split
 from viewer.synthesis.portrait_wear import Wear
-from viewer.synthesis.portraits import PortraitAsset, picture_sha256, write_portrait
+from viewer.synthesis.portraits import (
+    PortraitAsset,
+    find_portraits,
+    made_from_sha256,
+    write_portrait,
+)
 
 NOTHING, CONFIG = Wear(False, False), GenerateConfig(count=2, size_px=64, workers=0)
 
@@ -48,15 +54,15 @@ def test_a_portrait_is_fitted_again_where_its_picture_has_changed(
         fitted.append(person)
         if picture.read_bytes() == b"no face":
             return "no face"
-        sha256 = picture_sha256(picture)
-        write_portrait(path, replace(plain_portrait(person), picture_sha256=sha256))
+        sources = made_from_sha256(picture)
+        write_portrait(path, replace(plain_portrait(person), made_from_sha256=sources))
         return None
 
     monkeypatch.setattr(module, "_fit", fit)
 
     def people() -> tuple[list[str], list[str]]:
         fitted.clear()
-        return fit_people(portraits, cache, 0, str), list(fitted)
+        return fit_people(find_portraits(portraits), cache, 0, str), list(fitted)
 
     assert people() == (["a", "b"], ["a", "b"])
     assert people() == (["a", "b"], [])
@@ -64,13 +70,17 @@ def test_a_portrait_is_fitted_again_where_its_picture_has_changed(
     assert people() == (["a", "b"], ["b"])
     (portraits / "a.png").write_bytes(b"no face")
     assert people() == (["b"], ["a"]), "the old fit is no stand-in"
+    another_head = tmp_path / "head.npz"
+    another_head.write_bytes(b"another head")
+    monkeypatch.setattr(portraits_module, "OPEN_HEAD_PATH", another_head)
+    assert people() == (["b"], ["a", "b"]), "vertices of another head do not fit"
 
 
 @pytest.fixture
 def rendered(tmp_path: Path, plain_portrait: Callable[..., PortraitAsset]) -> Path:
     """A folder with two pictures of one person, in both splits."""
     path = tmp_path / "people" / "plain" / "1.npz"
-    write_portrait(path, replace(plain_portrait(), picture_sha256="1"))
+    write_portrait(path, replace(plain_portrait(), made_from_sha256="1"))
     for split in ("train", "validation"):
         render_split(tmp_path, split, {"plain/1": NOTHING}, 2, CONFIG, str)
     return tmp_path
@@ -114,6 +124,6 @@ def test_other_inputs_do_not_mix_with_what_is_there(
         render_split(rendered, "train", {"plain/1": NOTHING}, 2, with_photos, str)
     render_split(rendered, "validation", {"plain/1": NOTHING}, 2, with_photos, str)  # has none
     person = rendered / "people" / "plain" / "1.npz"
-    write_portrait(person, replace(plain_portrait(), picture_sha256="2"))
+    write_portrait(person, replace(plain_portrait(), made_from_sha256="2"))
     with pytest.raises(SyntheticDataError, match="portraits: "):
         render_split(rendered, "train", {"plain/1": NOTHING}, 2, CONFIG, str)

@@ -32,6 +32,7 @@ def _scene(yaw: float = 0.0, **changed: object) -> Scene:
         negative=None,
         R_cam_from_head=matrix_from_ypr_300wlp(yaw, 0.0, 0.0),
         t_cam_from_head_m=np.array([0.02, -0.01, 0.6]),
+        whole_focal_px=2000.0,
         identity=np.zeros(60),
         expression=np.zeros(52),
         eye_angles_deg=np.zeros((2, 2)),

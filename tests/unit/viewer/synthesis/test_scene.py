@@ -10,7 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from models.flame.open_head import HeadAssets
 from viewer.synthesis.portraits import PortraitAsset
-from viewer.synthesis.scene import SceneConfig, sample_pose, sample_scene, to_ray
+from viewer.synthesis.scene import (
+    SceneConfig,
+    cut_out_camera,
+    sample_pose,
+    sample_scene,
+    to_ray,
+)
 
 MANY = 1500
 
@@ -75,3 +81,38 @@ def test_faces_stay_near_their_portrait(
     weights = np.array([scene.expression for scene in scenes])
     assert weights.min() >= -0.1 and weights.max() <= 1
     assert (weights[:, head.expression_names.index("tongueOut")] == 0).all()
+
+
+def test_focal_lengths_are_drawn_whatever_the_distance(
+    head: HeadAssets, plain_portrait: Callable[..., PortraitAsset]
+) -> None:
+    rng = np.random.default_rng(4)
+    scenes = [
+        sample_scene([plain_portrait()], SceneConfig(), head.expression_names, rng)
+        for _ in range(600)
+    ]
+    focal_px = np.array([scene.whole_focal_px for scene in scenes])
+    assert 450 <= focal_px.min() < 500 and 4500 < focal_px.max() <= 5000
+    assert np.median(focal_px) == pytest.approx(1500, rel=0.1)
+    distance = [scene.t_cam_from_head_m[2] for scene in scenes]
+    assert abs(np.corrcoef(np.log(focal_px), np.log(distance))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("whole_focal_px", "distance_m", "extent_px"),
+    [(500.0, 0.2, 128.0), (5000.0, 3.0, 128.0), (1000.0, 2.0, None), (450.0, 3.0, 64.0)],
+)
+def test_a_face_has_the_pixels_that_its_camera_gave_it(
+    head: HeadAssets, whole_focal_px: float, distance_m: float, extent_px: float | None
+) -> None:
+    """None: as many as the whole picture has, neither scaled down nor looked at from nearer."""
+    landmarks = head.landmarks_468_m(head.template_vertices_m) @ np.diag([1.0, -1.0, -1.0])
+    landmarks += np.array([0.2, -0.1, 1.0]) * distance_m
+    camera = cut_out_camera(landmarks, whole_focal_px, 256)
+    points = camera.project(landmarks)
+    np.testing.assert_allclose((points.min(0) + points.max(0)) / 2, 128.0, atol=1e-6)
+    assert camera.fx_px == camera.fy_px <= whole_focal_px or extent_px == 64.0
+    if extent_px is None:
+        assert camera.fx_px == pytest.approx(whole_focal_px)
+    else:
+        assert np.ptp(points, 0).max() == pytest.approx(extent_px)
