@@ -29,6 +29,9 @@ class Synthesize:
     """Everything random follows from it: another seed gives other pictures."""
     negatives: float = 0.1
     """Share of pictures without a face."""
+    worse_camera: float = 0.0
+    """Share of pictures with side light, off colours or none, infrared, blur, low light, noise, few
+    pixels and JPEG, drawn at random; training puts these on every crop anew in any case."""
     face_free: Path | None = None
     """Folder of photos, looked through by you, that show no face: backgrounds and negatives of the
     training pictures."""
@@ -50,6 +53,7 @@ class Synthesize:
             size_px=self.size_px,
             seed=self.seed,
             negatives=self.negatives,
+            worse_camera=self.worse_camera,
             face_free=self.face_free,
             depth=self.depth,
             workers=self.workers,

@@ -113,9 +113,11 @@ class _Worker:
 
 
 def head_of_5023_vertices() -> tuple[Array, Array]:
-    """Vertices in the `head` frame's axes and triangles: the largest ones are split in three."""
+    """Vertices in the `head` frame's axes and triangles: the open head without shoulders, whose
+    largest triangles are split in three."""
     head = load_open_head()
-    vertices, triangles = head.template_vertices_m @ GL_FROM_CV, head.triangles
+    vertices = head.template_vertices_m[: head.head_vertex_count] @ GL_FROM_CV
+    triangles = head.head_triangles
     a, b, c = vertices[triangles].transpose(1, 0, 2)
     order = np.argsort(-np.linalg.norm(np.cross(b - a, c - a), axis=1), kind="stable")
     split, rest = np.split(triangles[order], [VERTICES - len(vertices)])

@@ -18,6 +18,7 @@ from demo_app.benchmarks.timing import machine
 from models.weights import REPOSITORY_ROOT
 from viewer.synthesis.generate import GenerateConfig, fit_people, one_thread_each, render_split
 from viewer.synthesis.portrait_wear import Wear
+from viewer.synthesis.portraits import find_portraits
 
 PORTRAIT = REPOSITORY_ROOT / "assets" / "examples" / "astronaut.jpg"
 SHARD_ROWS, SHARDS_EACH, ROUNDS = 200, 5, 3
@@ -36,7 +37,8 @@ def run_synthesis_benchmark(
         cv2.imwrite(str(root / "portraits" / "1.png"), picture)
         cv2.imwrite(str(root / "portraits" / "2.png"), picture[:, ::-1].copy())
         wears = dict.fromkeys(
-            fit_people(root / "portraits", root / "people", 0, _silent), Wear(False, False)
+            fit_people(find_portraits(root / "portraits"), root / "people", 0, _silent),
+            Wear(False, False),
         )
         config = GenerateConfig(
             count=shard_rows * SHARDS_EACH * processes, workers=processes, shard_rows=shard_rows

@@ -27,7 +27,7 @@ from demo_app.evaluation.faces import (
 )
 from models.geometry.boxes import bounding_box_xyxy, ray_box_from_points
 from models.weights import CROP_SCALE
-from viewer.datasets.augment_config import AugmentConfig
+from viewer.datasets.augment_config import WORSE_CAMERA
 from viewer.datasets.photo_effects import photo_effects
 from viewer.datasets.synthetic import PosedPicture, SyntheticDataset
 from viewer.datasets.synthetic_format import THINGS
@@ -47,12 +47,10 @@ SAY_PRESENCE = (SINGLE_PASS, APP_ANSWER)
 TRUE_BOXES_TOO = "{}, true boxes of the same faces"
 """Of a column, beside that from the detector's boxes."""
 AS_RENDERED = "as rendered"
-WORSE_CAMERA = (
+DEGRADED = (
     "side light, colour, blur, low light, noise, few pixels and JPEG on each, drawn as for "
     f"training crops, seed {SEED} and row"
 )
-WORSE = AugmentConfig(p_occluder=0.0, p_cut_off=0.0)
-"""The effects of training that hide nothing."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,12 @@ def jittered(ray_box: Float[Array, "3"], rng: np.random.Generator) -> Float[Arra
 
 
 def as_of_a_worse_camera(head: PosedPicture, row: int) -> PosedPicture:
-    """The same picture with the effects of `WORSE`. Raises: EvaluationError if it is not square."""
+    """The same picture with the effects of `WORSE_CAMERA`, if square. Raises: EvaluationError."""
     height, width = head.image_rgb.shape[:2]
     if height != width:
         raise EvaluationError(f"Only square pictures can be degraded, not {width} x {height}.")
     rng = np.random.default_rng([SEED, row])
-    image = photo_effects(head.image_rgb.copy(), rng, WORSE, head.image_rgb)
+    image = photo_effects(head.image_rgb.copy(), rng, WORSE_CAMERA, head.image_rgb)
     return replace(head, image_rgb=image)
 
 
@@ -153,7 +151,7 @@ def evaluate_held_out(
         stacked |= {TRUE_BOXES_TOO.format(k): poses_stacked(v) for k, v in same_faces.items()}
     return HeldOut(
         data=str(dataset.root),
-        pictures=WORSE_CAMERA if degrade else AS_RENDERED,
+        pictures=DEGRADED if degrade else AS_RENDERED,
         boxes=JITTER if detect is None else "MTCNN's on the whole picture",
         faces=len(truth) + lost,
         faces_not_found=lost,

@@ -125,3 +125,7 @@ class TrgAugmentConfig:
     """The same of the distance to gray."""
     hue: float = 0.01
     """Largest turn of the colours, of a whole one."""
+
+
+WORSE_CAMERA = AugmentConfig(p_occluder=0.0, p_cut_off=0.0)
+"""For `photo_effects` on whole pictures: the effects that hide nothing."""

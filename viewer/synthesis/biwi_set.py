@@ -136,11 +136,11 @@ def _depth_mm(
 
 
 def _write_scan(path: Path, head: PaintedHead) -> None:
-    """Millimetres around BIWI's head centre."""
+    """Millimetres around BIWI's head centre; head and neck, as BIWI's own."""
     assets = load_open_head()
-    count = len(assets.template_vertices_m)
+    count = assets.head_vertex_count
     vertices_mm = 1000.0 * head.vertices_head_m[:count] - BIWI_ORIGIN_HEAD_MM
-    triangles: Int[Array, "f 3"] = assets.triangles
+    triangles: Int[Array, "f 3"] = assets.head_triangles
     lines = [f"# {count} vertices, {len(triangles)} faces"]
     lines += ["v {:.3f} {:.3f} {:.3f}".format(*vertex) for vertex in vertices_mm]
     lines += ["f {} {} {}".format(*corners) for corners in triangles + 1]

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from models.geometry.cameras import Camera
 from models.training.initialisation import write_face_basis
 from models.trg.bundle import read_bundle
 from models.weights import MODELS, REPOSITORY_ROOT, T_HEAD_FROM_TRG_MINI
+from viewer.datasets.augment_config import WORSE_CAMERA
+from viewer.datasets.photo_effects import photo_effects
 from viewer.datasets.synthetic import SyntheticHead
 from viewer.datasets.synthetic_format import Setting, SyntheticInfo
 from viewer.datasets.synthetic_writer import SyntheticWriter
@@ -69,6 +71,9 @@ class GenerateConfig:
     """Everything random follows from it."""
     negatives: float = 0.1
     """Share of pictures without a face."""
+    worse_camera: float = 0.0
+    """Share of pictures with side light, off colours or none, infrared, blur, low light, noise, few
+    pixels and JPEG, drawn at random. Training puts these on every crop anew in any case."""
     face_free: Path | None = None
     """Folder of photos without a face: backgrounds and negatives of the training split."""
     depth: bool = True
@@ -258,7 +263,19 @@ def rendered_heads(
             head = renderer.render(scene, key, rng, depth=config.depth)
             if not head.is_face or head.visible_468.mean() >= LEAST_VISIBLE:
                 break
-        yield head
+        yield _of_a_worse_camera(head, n, info, config)
+
+
+def _of_a_worse_camera(
+    head: SyntheticHead, n: int, info: SyntheticInfo, config: GenerateConfig
+) -> SyntheticHead:
+    """The same, or for a share of them the picture with a worse camera's faults."""
+    # random numbers of its own, so that the scenes do not depend on the share
+    rng = np.random.default_rng([info.seed, SPLITS.index(info.split), n, 1])
+    if rng.random() >= config.worse_camera:
+        return head
+    image = photo_effects(head.image_rgb.copy(), rng, WORSE_CAMERA, head.image_rgb)
+    return replace(head, image_rgb=image, tags=(*head.tags, "worse camera"))
 
 
 def _made_with(
@@ -270,6 +287,7 @@ def _made_with(
     return {
         **asdict(config.scene(split)),
         "depth": config.depth,
+        "worse_camera": config.worse_camera,
         "face_free_photos": "none" if folder is None else _folder_sha256(folder),
         "portraits": _portraits_sha256(out, list(wears)),
         "wears": hashlib.sha256(worn.encode()).hexdigest(),

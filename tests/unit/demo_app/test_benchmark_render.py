@@ -14,7 +14,8 @@ def test_the_head_has_flames_number_of_vertices_and_no_hole_more() -> None:
     edges = np.sort(np.concatenate([triangles[:, [i, (i + 1) % 3]] for i in range(3)]), 1)
     _, counts = np.unique(edges, axis=0, return_counts=True)
     head = render.load_open_head()
-    before = np.sort(np.concatenate([head.triangles[:, [i, (i + 1) % 3]] for i in range(3)]), 1)
+    whole = head.head_triangles
+    before = np.sort(np.concatenate([whole[:, [i, (i + 1) % 3]] for i in range(3)]), 1)
     _, counts_before = np.unique(before, axis=0, return_counts=True)
     assert (counts == 1).sum() == (counts_before == 1).sum()
 

@@ -165,8 +165,8 @@ def test_ours_has_trgs_layout_and_the_names_of_numpy_1() -> None:
     assert set(content) == {"img_path", "mesh", "pred_kpt", "made_by"}
     assert content["img_path"][0] == f"{FIRST}_rgb.png" and len(content["img_path"]) == 30
     assert content["pred_kpt"][content["img_path"][0]].shape == (68, 3)
-    assert content["mesh"]["91"]["vertices"].shape == (5297, 3)
-    assert content["mesh"]["91"]["faces"].shape == (10358, 3)
+    assert content["mesh"]["91"]["vertices"].shape == (4834, 3)
+    assert content["mesh"]["91"]["faces"].shape == (9528, 3)
 
 
 def test_a_file_of_somebody_else_is_left_alone(own_copy: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from viewer.datasets.synthetic import SyntheticDataset
 from viewer.datasets.synthetic_format import SyntheticDataError
 from viewer.synthesis import generate as module
 from viewer.synthesis import portraits as portraits_module
@@ -127,3 +130,26 @@ def test_other_inputs_do_not_mix_with_what_is_there(
     write_portrait(person, replace(plain_portrait(), made_from_sha256="2"))
     with pytest.raises(SyntheticDataError, match="portraits: "):
         render_split(rendered, "train", {"plain/1": NOTHING}, 2, CONFIG, str)
+
+
+def test_a_worse_camera_changes_pixels_and_nothing_else(
+    tmp_path: Path, rendered: Path, plain_portrait: Callable[..., PortraitAsset]
+) -> None:
+    """Clean and spoilt pictures of the same seed, each with the labels of the other."""
+    other = tmp_path / "other"
+    person = rendered / "people" / "plain" / "1.npz"
+    (other / "people" / "plain").mkdir(parents=True)
+    shutil.copy(person, other / "people" / "plain")
+    spoilt_config = replace(CONFIG, worse_camera=1.0)
+    render_split(other, "train", {"plain/1": NOTHING}, 2, spoilt_config, str)
+    for clean, spoilt in zip(
+        SyntheticDataset(rendered / "train"), SyntheticDataset(other / "train"), strict=True
+    ):
+        assert spoilt.tags == (*clean.tags, "worse camera")
+        assert not np.array_equal(spoilt.image_rgb, clean.image_rgb)
+        np.testing.assert_array_equal(spoilt.R_cam_from_head, clean.R_cam_from_head)
+        np.testing.assert_array_equal(spoilt.landmarks_468_px(), clean.landmarks_468_px())
+        np.testing.assert_array_equal(spoilt.depth_m, clean.depth_m)
+    with pytest.raises(SyntheticDataError, match=r"worse_camera: 1\.0, not 0\.5"):
+        config = replace(CONFIG, worse_camera=0.5)
+        render_split(other, "train", {"plain/1": NOTHING}, 2, config, str)
